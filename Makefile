@@ -1,0 +1,45 @@
+# Everything a person does twice. `make demo` and `make test` need Python (3.11 or later) and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help install demo test lint format types clean
+help:
+	@echo "make demo    the reference application on a month of real flights"
+	@echo "make test    the whole suite, against a real NATS server"
+	@echo "make lint    ruff, import-linter, mypy, pyright"
+	@echo "make format  let ruff rewrite what it can"
+	@echo "make clean   remove the virtual environment and caches"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Callboard needs Python 3.11 or later; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet pip
+	$(BIN)/python -m pip install --quiet --editable '.[embedded]' --group test --group lint --group actors
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python -m actors.demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,346 @@
+"""One tree of errors.
+
+Each class builds its text from its arguments (what failed, the value, the rule, the way out) and keeps the
+arguments as attributes. A standard class stands as second base where callers expect one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = [
+    "ActionNotFoundError",
+    "ActorCrash",
+    "BrokerResponseException",
+    "CallboardError",
+    "ClosedError",
+    "ConfigError",
+    "ConnectionLostError",
+    "ContentDecodeError",
+    "ContentEncodeError",
+    "DeadlineExceededError",
+    "DeclarationError",
+    "HandlerTimeoutError",
+    "HeaderError",
+    "MessageTooLargeError",
+    "MessageTypeError",
+    "MissingExtraError",
+    "MixedDecoratorKindsError",
+    "NoHandlerError",
+    "NoParamsError",
+    "NoServerError",
+    "NoStreamError",
+    "PermissionDeniedError",
+    "PublishRefusedError",
+    "PublishUnknownError",
+    "RedefinedActionError",
+    "RemoteError",
+    "RequestTimeoutError",
+    "RestartLimitExceeded",
+    "SubstrateError",
+    "TargetError",
+    "TopicError",
+    "TopologyError",
+    "did_you_mean",
+]
+
+
+def did_you_mean(value: str, known: Iterable[str]) -> str:
+    """The hint `; did you mean 'x'?` for the nearest known name, or an empty string when none is near."""
+    near = get_close_matches(value, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+class CallboardError(Exception):
+    """Base of everything that Callboard raises on purpose."""
+
+
+class ClosedError(CallboardError, RuntimeError):
+    """A resource was used after its `destroy()`, or after the application had begun to stop."""
+
+    def __init__(self, resource: str) -> None:
+        self.resource = resource
+        super().__init__(f"{resource} is closed; create a new one, or keep its 'async with' block open")
+
+
+class ConfigError(CallboardError, ValueError):
+    """A setting is unknown, missing or of the wrong type."""
+
+
+class DeclarationError(CallboardError, TypeError):
+    """An actor, a handler or a supervisor was declared in a way that cannot work.
+
+    Raised where the declaration stands (the class statement, the decorator), never at the first message.
+    """
+
+    def __init__(self, where: str, rule: str) -> None:
+        self.where = where
+        self.rule = rule
+        super().__init__(f"{where}: {rule}")
+
+
+class MixedDecoratorKindsError(DeclarationError):
+    """One function carries decorators of more than one kind (command, query, event)."""
+
+
+class RedefinedActionError(DeclarationError):
+    """Two unicast handlers listen on the same or on overlapping topics."""
+
+
+class ActionNotFoundError(CallboardError, LookupError):
+    """No handler listens on a topic."""
+
+    def __init__(self, topic: str, known: Iterable[str] = ()) -> None:
+        self.topic = topic
+        super().__init__(f"no handler for topic {topic!r}{did_you_mean(topic, known)}")
+
+
+class NoParamsError(CallboardError, LookupError):
+    """A broker request was asked for URL parameters, which only other kinds of request have."""
+
+    def __init__(self) -> None:
+        super().__init__("a broker request has no params; read its content instead")
+
+
+class TargetError(CallboardError, ValueError):
+    """A target of the command line cannot be imported or holds nothing to run."""
+
+    def __init__(self, target: str, rule: str) -> None:
+        self.target = target
+        super().__init__(f"target {target!r}: {rule}")
+
+
+class MissingExtraError(CallboardError, ImportError):
+    """A feature needs packages that are not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        self.feature = feature
+        self.extra = extra
+        super().__init__(f"{feature} needs the extra {extra!r}: pip install 'callboard[{extra}]'")
+
+
+# messages
+
+
+class MessageTypeError(CallboardError, TypeError):
+    """A part of a message has the wrong type."""
+
+    def __init__(self, part: str, value: object, expected: str) -> None:
+        self.part = part
+        self.value = value
+        super().__init__(f"{part} must be {expected}, not {type(value).__name__} ({value!r:.100})")
+
+
+class TopicError(CallboardError, ValueError):
+    """A topic is not one that NATS and Callboard can carry."""
+
+    def __init__(self, topic: str, rule: str) -> None:
+        self.topic = topic
+        self.rule = rule
+        super().__init__(f"topic {topic!r:.120}: {rule}")
+
+
+class HeaderError(CallboardError, ValueError):
+    """A header's name or value cannot be sent as it is."""
+
+    def __init__(self, name: str, rule: str) -> None:
+        self.name = name
+        self.rule = rule
+        super().__init__(f"header {name!r:.120}: {rule}")
+
+
+class MessageTooLargeError(CallboardError, ValueError):
+    """Headers and body together exceed what the server accepts; nothing was sent."""
+
+    def __init__(self, topic: str, size: int, limit: int) -> None:
+        self.topic = topic
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            f"message for {topic!r} has {size} bytes of headers and body, the limit is {limit} "
+            "(the server's max_payload less 8 KiB); send a reference to the data, or raise max_payload"
+        )
+
+
+class ContentEncodeError(CallboardError, TypeError):
+    """Content cannot be written in the message's content type."""
+
+    def __init__(self, rule: str, *, path: str = "") -> None:
+        self.rule = rule
+        self.path = path
+        super().__init__(f"content cannot be encoded{f' at {path}' if path else ''}: {rule}")
+
+
+class ContentDecodeError(CallboardError, ValueError):
+    """A body is not valid in its content type, or does not fit the type that a handler declared."""
+
+    def __init__(self, rule: str, *, path: str = "") -> None:
+        self.rule = rule
+        self.path = path
+        super().__init__(f"content does not fit{f' at {path}' if path else ''}: {rule}")
+
+
+# the substrate: connection, server, cluster
+
+
+class SubstrateError(CallboardError):
+    """The message system itself is not available. Never the fault of a message or an actor: it costs no
+    attempt and no restart."""
+
+
+class NoServerError(SubstrateError, ConnectionError):
+    """No server answered at the given addresses."""
+
+    def __init__(self, servers: str, reason: str) -> None:
+        self.servers = servers
+        self.reason = reason
+        super().__init__(f"no NATS server at {servers} ({reason})")
+
+
+class ConnectionLostError(SubstrateError, ConnectionError):
+    """The connection closed for good."""
+
+    def __init__(self, servers: str, reason: str) -> None:
+        self.servers = servers
+        self.reason = reason
+        super().__init__(f"the connection to {servers} is closed ({reason})")
+
+
+class PublishUnknownError(SubstrateError, TimeoutError):
+    """No acknowledgement came in time: the message may or may not be stored.
+
+    Sending the same message again is safe: its identifier makes the server keep one copy inside its
+    duplicate window.
+    """
+
+    def __init__(self, topic: str, seconds: float, reason: str) -> None:
+        self.topic = topic
+        self.seconds = seconds
+        self.reason = reason
+        super().__init__(
+            f"publish to {topic!r} was not acknowledged within {seconds:.1f} s ({reason}); the outcome is unknown"
+        )
+
+
+class PublishRefusedError(CallboardError):
+    """The server said no: the message is not stored."""
+
+    def __init__(self, topic: str, reason: str, *, code: int | None = None) -> None:
+        self.topic = topic
+        self.reason = reason
+        self.code = code
+        super().__init__(f"publish to {topic!r} was refused: {reason}")
+
+
+class PermissionDeniedError(PublishRefusedError):
+    """The account may not publish or subscribe there."""
+
+
+class NoStreamError(PublishRefusedError, LookupError):
+    """No stream holds the topic: nothing was published."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(
+            topic,
+            f"no stream holds the topic {topic!r}; start the service that handles it ('callboard run'), "
+            "which creates the stream",
+        )
+
+
+class NoHandlerError(PublishRefusedError, LookupError):
+    """No service handles the topic as a command or query: nothing was published."""
+
+    status = 404
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(topic, f"no service handles {topic!r} as a command or query; nothing was published")
+
+
+class TopologyError(CallboardError):
+    """A stream or consumer on the server contradicts what the code declares."""
+
+    def __init__(self, what: str, rule: str) -> None:
+        self.what = what
+        self.rule = rule
+        super().__init__(f"{what}: {rule}")
+
+
+# handling
+
+
+class BrokerResponseException(CallboardError):
+    """A handler's refusal: the caller gets an error reply with this text and status, and the message is done.
+
+    It is an answer, not a failure: the message is acknowledged, never retried, never dead-lettered.
+    """
+
+    def __init__(self, message: str = "", *, status: int = 400) -> None:
+        self.message = message
+        self.status = status
+        super().__init__(message)
+
+
+class ActorCrash(CallboardError):  # noqa: N818 - Erlang's word for it
+    """Raised by a handler whose instance can no longer be trusted: the supervisor restarts the actor.
+
+    The message that was being handled goes back to its mailbox without using up an attempt.
+    """
+
+
+class HandlerTimeoutError(CallboardError, TimeoutError):
+    """A handler ran longer than its `timeout` and was cancelled."""
+
+    def __init__(self, handler: str, seconds: float) -> None:
+        self.handler = handler
+        self.seconds = seconds
+        super().__init__(f"{handler} did not finish within {seconds:g} s")
+
+
+class DeadlineExceededError(CallboardError, TimeoutError):
+    """A request was picked up after its caller had stopped waiting."""
+
+    def __init__(self, topic: str, deadline: str) -> None:
+        self.topic = topic
+        self.deadline = deadline
+        super().__init__(f"the deadline of this request to {topic!r} passed at {deadline}")
+
+
+class RestartLimitExceeded(CallboardError):  # noqa: N818 - OTP's phrase
+    """A supervisor's children crashed more often than its restart intensity allows."""
+
+    def __init__(self, supervisor: str, restarts: int, period: float) -> None:
+        self.supervisor = supervisor
+        self.restarts = restarts
+        self.period = period
+        super().__init__(f"{supervisor}: more than {restarts} restarts within {period:g} s")
+
+
+# requests
+
+
+class RemoteError(CallboardError):
+    """The handler of a request answered with an error.
+
+    `status` is 4xx for a refusal and 5xx for a failure, `type` the remote exception's class name, `retryable`
+    whether the same request may succeed later.
+    """
+
+    def __init__(
+        self, topic: str, *, status: int, type: str = "", message: str = "", retryable: bool = False  # noqa: A002
+    ) -> None:
+        self.topic = topic
+        self.status = status
+        self.type = type
+        self.message = message
+        self.retryable = retryable
+        super().__init__(f"{topic!r} answered {status}{f' {type}' if type else ''}: {message}")
+
+
+class RequestTimeoutError(CallboardError, TimeoutError):
+    """No reply came in time. The request is stored and may have been handled, or may never be: unknown."""
+
+    def __init__(self, topic: str, seconds: float) -> None:
+        self.topic = topic
+        self.seconds = seconds
+        super().__init__(f"no reply from {topic!r} within {seconds:g} s; the outcome is unknown")
