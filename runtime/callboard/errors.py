@@ -327,7 +327,13 @@ class RemoteError(CallboardError):
     """
 
     def __init__(
-        self, topic: str, *, status: int, type: str = "", message: str = "", retryable: bool = False  # noqa: A002
+        self,
+        topic: str,
+        *,
+        status: int,
+        type: str = "",
+        message: str = "",
+        retryable: bool = False,  # noqa: A002
     ) -> None:
         self.topic = topic
         self.status = status
