@@ -219,7 +219,7 @@ class PublishUnknownError(SubstrateError, TimeoutError):
         self.seconds = seconds
         self.reason = reason
         super().__init__(
-            f"publish to {topic!r} was not acknowledged within {seconds:.1f} s ({reason}); the outcome is unknown"
+            f"publish to {topic!r} was not acknowledged within {seconds:.1f} s ({reason}); outcome unknown"
         )
 
 
@@ -281,7 +281,7 @@ class BrokerResponseException(CallboardError):
         super().__init__(message)
 
 
-class ActorCrash(CallboardError):  # noqa: N818 - Erlang's word for it
+class ActorCrash(CallboardError):
     """Raised by a handler whose instance can no longer be trusted: the supervisor restarts the actor.
 
     The message that was being handled goes back to its mailbox without using up an attempt.
@@ -306,7 +306,7 @@ class DeadlineExceededError(CallboardError, TimeoutError):
         super().__init__(f"the deadline of this request to {topic!r} passed at {deadline}")
 
 
-class RestartLimitExceeded(CallboardError):  # noqa: N818 - OTP's phrase
+class RestartLimitExceeded(CallboardError):
     """A supervisor's children crashed more often than its restart intensity allows."""
 
     def __init__(self, supervisor: str, restarts: int, period: float) -> None:
@@ -331,9 +331,9 @@ class RemoteError(CallboardError):
         topic: str,
         *,
         status: int,
-        type: str = "",
+        type: str = "",  # noqa: A002 - the wire's word
         message: str = "",
-        retryable: bool = False,  # noqa: A002
+        retryable: bool = False,
     ) -> None:
         self.topic = topic
         self.status = status

@@ -91,7 +91,7 @@ class Span:
         return parts[1] if len(parts) == 4 else ""
 
     def enter(self) -> object:
-        """Make this the current operation of the running context; give the result to `leave` in a `finally`."""
+        """Make this the current operation; give the result to `leave` in a `finally`."""
         return None
 
     def leave(self, token: object) -> None:
