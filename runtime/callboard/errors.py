@@ -36,6 +36,7 @@ __all__ = [
     "PublishUnknownError",
     "RedefinedActionError",
     "RemoteError",
+    "ReplyContentError",
     "RequestTimeoutError",
     "RestartLimitExceeded",
     "SubstrateError",
@@ -323,7 +324,7 @@ class RemoteError(CallboardError):
     """The handler of a request answered with an error.
 
     `status` is 4xx for a refusal and 5xx for a failure, `type` the remote exception's class name, `retryable`
-    whether the same request may succeed later.
+    whether the same request may succeed later, `content` the whole content of the reply.
     """
 
     def __init__(
@@ -334,8 +335,10 @@ class RemoteError(CallboardError):
         type: str = "",  # noqa: A002 - the wire's word
         message: str = "",
         retryable: bool = False,
+        content: object = None,
     ) -> None:
         self.topic = topic
+        self.content = content
         self.status = status
         self.type = type
         self.message = message
@@ -350,3 +353,12 @@ class RequestTimeoutError(CallboardError, TimeoutError):
         self.topic = topic
         self.seconds = seconds
         super().__init__(f"no reply from {topic!r} within {seconds:g} s; the outcome is unknown")
+
+
+class ReplyContentError(CallboardError, ValueError):
+    """A reply arrived, but its content does not fit the type that the caller expects."""
+
+    def __init__(self, topic: str, problem: str) -> None:
+        self.topic = topic
+        self.problem = problem
+        super().__init__(f"the reply from {topic!r} is not what 'returns' says: {problem}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from typing import Protocol
+from typing import Protocol, cast
 from uuid import UUID
 
 from attrs import frozen
@@ -130,7 +130,7 @@ class PassedOn(Span):
 
     def leave(self, token: object) -> None:
         if isinstance(token, Token):
-            _PASSED_ON.reset(token)
+            _PASSED_ON.reset(cast("Token[Mapping[str, str]]", token))
 
 
 NO_SPAN = Span()

@@ -1,0 +1,5 @@
+"""`python -m callboard` is the command `callboard`."""
+
+from callboard.cli.app import main
+
+main()

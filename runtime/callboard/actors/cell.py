@@ -1,0 +1,115 @@
+"""A running actor."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from callboard.actors.actor import Actor
+from callboard.actors.declaration import ActorDeclaration
+from callboard.brokers.transport import BrokerTransport
+from callboard.client.board import Board
+from callboard.instrumentation import Instrumentation
+from callboard.routing.action import Action
+from callboard.routing.dispatcher import BrokerDispatcher
+from callboard.routing.handler import BrokerHandler
+
+__all__ = ["Cell"]
+
+logger = logging.getLogger("callboard.actor")
+
+
+class Cell:
+    """One instance of an actor with its mailboxes, from start to stop. A restart makes a new cell.
+
+    `create` makes the instance with its dependencies filled in; for a function it returns the function.
+    """
+
+    def __init__(
+        self,
+        declaration: ActorDeclaration,
+        create: Callable[[], Any],
+        transport: BrokerTransport,
+        service: str,
+        instrumentation: Instrumentation,
+    ) -> None:
+        self.name = declaration.name
+        self._declaration = declaration
+        self._create = create
+        self._transport = transport
+        self._service = service
+        self._instrumentation = instrumentation
+        self._instance: Any = None
+        self._started = False
+        self._handler: BrokerHandler | None = None
+
+    async def start(self) -> None:
+        """Make the instance, run `on_start`, open the mailboxes. Raises what they raise; nothing is left open then."""
+        try:
+            self._instance = self._create()
+            if isinstance(self._instance, Actor):
+                self._instance.__callboard_attach__(Board(self._transport, self._instrumentation))
+            await self._hook("on_start")
+            self._started = True
+            self._handler = self._make_handler()
+            await self._handler.start()
+        except BaseException:
+            await self.stop(0.0)
+            raise
+        logger.info("%s started: %s", self.name, ", ".join(a.template.text for a in self._declaration.actions))
+
+    def _make_handler(self) -> BrokerHandler:
+        mailboxes = self._declaration.mailboxes(self._service)
+        actions = [action for action, _ in mailboxes]
+        return BrokerHandler(
+            BrokerDispatcher(actions, {mailbox.durable: action for action, mailbox in mailboxes}),
+            self._transport.subscriber([mailbox for _, mailbox in mailboxes], self._declaration.concurrency),
+            self._transport,
+            calls={action: self._call(action) for action in actions},
+            instrumentation=self._instrumentation,
+            on_failure=getattr(self._instance, "on_failure", None),
+        )
+
+    def _call(self, action: Action) -> Callable[..., Any]:
+        """The handler, bound to the instance."""
+        if not inspect.isclass(self._declaration.target):
+            return action.function
+        return partial(action.function, self._instance)
+
+    async def wait(self) -> None:
+        """Wait until the actor crashes, and raise why."""
+        if self._handler is not None:
+            await self._handler.wait()
+
+    async def drain(self) -> None:
+        """Take no new messages and hand back those that have not begun."""
+        if self._handler is not None:
+            await self._handler.drain()
+
+    async def stop(self, grace: float) -> None:
+        """Drain, let what runs finish for `grace` seconds, hand back the rest, run `on_stop`. Never raises."""
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            try:
+                await handler.stop(grace)
+            except Exception:
+                logger.exception("%s did not stop cleanly", self.name)
+        if self._started:
+            self._started = False
+            try:
+                await self._hook("on_stop")
+            except Exception:
+                logger.exception("on_stop of %s raised", self.name)
+            logger.info("%s stopped", self.name)
+
+    async def _hook(self, name: str) -> None:
+        """Run a lifecycle method, if the instance has one; plain and async ones both work."""
+        hook = getattr(self._instance, name, None)
+        if hook is None:
+            return
+        result = hook()
+        if inspect.isawaitable(result):
+            await result

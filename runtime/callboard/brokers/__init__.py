@@ -1,0 +1,1 @@
+"""The contracts between message systems and everything above them, and what all of them share."""

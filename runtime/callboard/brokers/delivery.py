@@ -1,0 +1,112 @@
+"""One hand-over of one message, with its settlement: the contract between every transport and the handler loop."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from callboard.brokers import wire
+from callboard.message import BrokerMessageV1
+
+__all__ = ["BrokerDelivery"]
+
+_NOTHING: Mapping[str, str] = {}
+
+
+class BrokerDelivery(ABC):
+    """A message that a mailbox handed over.
+
+    Exactly one of `ack`, `nak` and `term` settles it; a second settlement does nothing. Settling is a
+    notification: it returns once it is written, and a lost one means another delivery of the same message.
+    Messages decode lazily: `message` may raise `ContentDecodeError`.
+    """
+
+    __slots__ = (
+        "_message",
+        "body",
+        "delivered",
+        "durable",
+        "headers",
+        "sequence",
+        "settled",
+        "stream",
+        "topic",
+        "touched",
+    )
+
+    topic: str
+    headers: Mapping[str, str]
+    """All headers as they arrived."""
+    body: bytes
+    stream: str
+    sequence: int
+    """Position in the stream."""
+    delivered: int
+    """How often this message was handed over, this time included."""
+    durable: str
+    """Name of the mailbox's durable consumer."""
+    touched: float
+    """Loop time at which the lease was last known to be fresh."""
+    settled: bool
+
+    def __init__(
+        self,
+        topic: str,
+        headers: Mapping[str, str] | None,
+        body: bytes,
+        *,
+        stream: str,
+        sequence: int,
+        delivered: int,
+        durable: str,
+        touched: float,
+    ) -> None:
+        self.topic = topic
+        self.headers = headers or _NOTHING
+        self.body = body
+        self.stream = stream
+        self.sequence = sequence
+        self.delivered = delivered
+        self.durable = durable
+        self.touched = touched
+        self.settled = False
+        self._message: BrokerMessageV1 | None = None
+
+    @property
+    def message(self) -> BrokerMessageV1:
+        """The message. Raises `ContentDecodeError` when its headers make no sense."""
+        if self._message is None:
+            self._message = wire.decode(self.topic, self.headers, self.body, self.derived_identifier)
+        return self._message
+
+    @property
+    def derived_identifier(self) -> UUID:
+        """The same for every delivery of this message, whoever asks."""
+        return uuid5(NAMESPACE_URL, f"callboard:{self.stream}:{self.sequence}")
+
+    @property
+    def identifier(self) -> UUID:
+        """The message's identifier, also when the message itself cannot be read."""
+        return wire.decode_identifier(self.headers, self.derived_identifier)
+
+    @property
+    def body_size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body)
+
+    @abstractmethod
+    async def ack(self) -> None:
+        """Done: never deliver it again."""
+
+    @abstractmethod
+    async def nak(self, delay: float = 0.0) -> None:
+        """Deliver it again, not before `delay` seconds."""
+
+    @abstractmethod
+    async def term(self, reason: str) -> None:
+        """Given up: never deliver it again. Only after a dead letter is safely stored, or by declared policy."""
+
+    @abstractmethod
+    async def in_progress(self) -> None:
+        """Still at work: renew the lease."""

@@ -1,0 +1,62 @@
+"""Where deliveries come from."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from callboard.brokers.delivery import BrokerDelivery
+from callboard.brokers.intake import Intake
+from callboard.errors import ClosedError
+from callboard.lifecycle import Resource
+from callboard.message import BrokerMessage
+
+__all__ = ["BrokerSubscriber"]
+
+
+class BrokerSubscriber(Resource):
+    """Messages of a set of topics.
+
+    Two ways to take them: the handler loop takes deliveries from `intake` and settles each one itself; everybody
+    else calls `receive()` or iterates, where a message is acknowledged when the next one is asked for or at
+    `destroy()`. At most `concurrency` deliveries are handed out unsettled.
+    """
+
+    def __init__(self, topics: Iterable[str], *, concurrency: int = 1) -> None:
+        super().__init__()
+        self.topics = set(topics)
+        self.intake = Intake(concurrency)
+        self.on_crash: Callable[[BaseException], None] | None = None
+        """Told when the subscriber can deliver no more; it does not heal by itself then."""
+        self._held: BrokerDelivery | None = None
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Take nothing more from the transport and hand back what no slot has begun. Idempotent."""
+
+    async def receive(self) -> BrokerMessage:
+        """The next message, however long it takes. Cancelling loses nothing."""
+        await self.setup()
+        await self._settle_held()
+        lane, delivery = await self.intake.take()
+        self.intake.release(lane, 0.0, delivery.body_size)
+        self._held = delivery
+        return delivery.message
+
+    async def _settle_held(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            await held.ack()
+
+    async def destroy(self) -> None:
+        await self._settle_held()
+        await super().destroy()
+
+    def __aiter__(self) -> AsyncIterator[BrokerMessage]:
+        return self
+
+    async def __anext__(self) -> BrokerMessage:
+        try:
+            return await self.receive()
+        except ClosedError:
+            raise StopAsyncIteration from None

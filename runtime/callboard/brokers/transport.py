@@ -1,0 +1,118 @@
+"""What a message system must offer so that actors can run on it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from attrs import frozen
+
+from callboard.brokers.attempts import Attempts
+from callboard.brokers.deadletter import DeadLetters
+from callboard.brokers.delivery import BrokerDelivery
+from callboard.brokers.mailbox import MailboxSpec
+from callboard.brokers.subscriber import BrokerSubscriber
+from callboard.brokers.wire import Frame
+from callboard.lifecycle import Resource
+
+__all__ = ["BrokerTransport", "Receipt", "ReplyBox", "ReplyFrame", "Tick", "Topology"]
+
+Tick = Callable[[float], Iterable[BrokerDelivery]]
+"""Called with the loop's time about ten times a second; answers with the deliveries whose lease is due."""
+
+
+@frozen
+class Receipt:
+    """Proof that a message is stored."""
+
+    topic: str
+    identifier: str
+    stream: str
+    sequence: int
+    duplicate: bool
+    """Whether the stream held the same message already; it then keeps the first copy."""
+
+
+@frozen
+class ReplyFrame:
+    """A reply as it came in."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class ReplyBox(ABC):
+    """A private reply topic that nobody else listens on."""
+
+    topic: str
+
+    @abstractmethod
+    async def get(self) -> ReplyFrame:
+        """The next reply. Cancelling loses nothing. Raises `ConnectionLostError`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop listening: what comes later reaches nobody."""
+
+
+@frozen
+class Topology:
+    """What a service needs to exist before it runs."""
+
+    mailboxes: Sequence[MailboxSpec]
+    publishes: Sequence[str]
+    """Topics that its actors publish to."""
+
+
+class BrokerTransport(Resource):
+    """A connection to a message system, shared by everything in a process."""
+
+    attempts: Attempts
+    dead_letters: DeadLetters
+
+    @property
+    @abstractmethod
+    def servers(self) -> str:
+        """Addresses, without secrets, for errors and logs."""
+
+    @abstractmethod
+    async def publish(self, frame: Frame) -> Receipt:
+        """Store a message.
+
+        Retried with the same `Nats-Msg-Id` for at least 15 s while the outcome is unknown. Raises
+        `MessageTooLargeError` before anything is sent, `NoStreamError` or another `PublishRefusedError` when it
+        is certainly not stored, `PublishUnknownError` when the outcome stayed unknown. Cancelling leaves the
+        outcome unknown.
+        """
+
+    @abstractmethod
+    async def send(self, frame: Frame) -> None:
+        """Send to an inbox, without storing and without acknowledgement."""
+
+    @abstractmethod
+    async def reply_box(self) -> ReplyBox:
+        """A new private reply topic."""
+
+    @abstractmethod
+    def is_inbox(self, topic: str) -> bool:
+        """Whether replies to this topic go directly to a listener instead of through a stream."""
+
+    @abstractmethod
+    async def check_handled(self, topic: str) -> None:
+        """Raises `NoStreamError` or `NoHandlerError` when nobody would handle a request to `topic`."""
+
+    @abstractmethod
+    async def prepare(self, topology: Topology) -> None:
+        """Create or reconcile what a service needs. Raises `TopologyError` when the server contradicts it."""
+
+    @abstractmethod
+    def subscriber(self, mailboxes: Sequence[MailboxSpec], concurrency: int) -> BrokerSubscriber:
+        """The mailboxes of one actor, whose topology is prepared, sharing `concurrency` slots."""
+
+    @abstractmethod
+    def watch(self, tick: Tick) -> Callable[[], None]:
+        """Have `tick` called by the process's one timer, and renew the leases it names. The result ends it."""
+
+    @abstractmethod
+    async def wait_closed(self) -> None:
+        """Wait while the connection lives; raises `ConnectionLostError` when it closed for good."""

@@ -1,0 +1,222 @@
+"""The wire format: the one place where a message becomes headers and bytes, and back.
+
+Any NATS client can take part: a plain JSON body published to a topic is a complete message. Everything that
+Callboard adds is a header whose name begins with `Callboard-` or `Nats-`; the rest are the message's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from uuid import UUID
+
+from attrs import frozen
+
+from callboard.brokers.topic import check_reply_topic, check_topic
+from callboard.codec import JSON, Codec, codec_for
+from callboard.errors import ContentDecodeError, HeaderError, MessageTooLargeError
+from callboard.instrumentation import TRACE_HEADERS
+from callboard.message import (
+    BrokerMessage,
+    BrokerMessageV1,
+    BrokerMessageV1Payload,
+    BrokerMessageV1Strategy,
+    WireContent,
+)
+
+__all__ = [
+    "DEAD_LETTER_ROOM",
+    "Frame",
+    "check_headers",
+    "check_size",
+    "decode",
+    "decode_identifier",
+    "encode",
+    "format_time",
+    "own_headers",
+    "parse_time",
+    "system_header",
+]
+
+CONTENT_TYPE = "Content-Type"
+MESSAGE_ID = "Nats-Msg-Id"
+TTL = "Nats-TTL"
+IDENTIFIER = "Callboard-Id"
+REPLY_TOPIC = "Callboard-Reply-Topic"
+REPLY_VIA = "Callboard-Reply-Via"
+STATUS = "Callboard-Status"
+STRATEGY = "Callboard-Strategy"
+VERSION = "Callboard-Version"
+DEADLINE = "Callboard-Deadline"
+TARGET = "Callboard-Target"
+
+KNOWN_VERSION = 1
+DEAD_LETTER_ROOM = 8 * 1024
+"""Bytes of the server's max_payload kept free for what a dead letter adds to a message."""
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 7230, token
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SYSTEM_NAMES = frozenset({"content-type", "xraceparent", *TRACE_HEADERS})
+_SYSTEM_PREFIXES = ("nats-", "callboard-")
+
+
+@frozen
+class Frame:
+    """A message as it goes over the wire."""
+
+    topic: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of headers and body as the server counts them."""
+        lines = sum(len(name) + len(value.encode()) + 4 for name, value in self.headers.items())
+        return len(self.body) + lines + len("NATS/1.0\r\n\r\n")
+
+
+def system_header(name: str) -> bool:
+    """Whether a header belongs to the system: never taken from users, never copied on as theirs."""
+    lower = name.lower()
+    return lower in _SYSTEM_NAMES or lower.startswith(_SYSTEM_PREFIXES)
+
+
+def own_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The message's own headers among all that arrived."""
+    return {name: value for name, value in headers.items() if not system_header(name)}
+
+
+def check_headers(headers: Mapping[str, str], content_type: str) -> dict[str, str]:
+    """The headers of a user as they can be sent.
+
+    Raises `HeaderError` for a name that is no HTTP token or is the system's, and for a value that the server or
+    nats-py would change (line breaks, control characters, outer white space, text that is no Unicode). A
+    `content-type` equal to the codec's is accepted and left out: the system writes it.
+    """
+    checked: dict[str, str] = {}
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise HeaderError(name, "a name is made of letters, digits and !#$%&'*+-.^_`|~")
+        if system_header(name):
+            if name.lower() == "content-type" and value == content_type:
+                continue
+            raise HeaderError(name, "is written by the system; choose another name")
+        _check_value(name, value)
+        checked[name] = value
+    return checked
+
+
+def _check_value(name: str, value: str) -> None:
+    if _CONTROL.search(value):
+        raise HeaderError(name, "a value has no line breaks or control characters")
+    if value != value.strip():
+        raise HeaderError(name, "a value has no white space at its ends: the server would strip it")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise HeaderError(name, "the value is not valid Unicode") from None
+
+
+def check_size(frame: Frame, max_payload: int) -> None:
+    """Raises `MessageTooLargeError` when the frame leaves no room for a dead letter; nothing was sent then."""
+    limit = max_payload - DEAD_LETTER_ROOM
+    if len(frame.body) > limit or frame.size > limit:
+        raise MessageTooLargeError(frame.topic, frame.size, limit)
+
+
+def encode(
+    message: BrokerMessage,
+    *,
+    codec: Codec = JSON,
+    carrier: Mapping[str, str] | None = None,
+    system: Mapping[str, str] | None = None,
+) -> Frame:
+    """A message ready for the wire.
+
+    `carrier` are the trace headers of the operation that sends it, `system` further system headers (reply route,
+    deadline, another `Nats-Msg-Id`). Raises `TopicError`, `HeaderError` or `ContentEncodeError`.
+    """
+    topic = check_reply_topic(message.topic) if message.topic.startswith("_") else check_topic(message.topic)
+    headers = check_headers(message.headers, codec.content_type)
+    headers[CONTENT_TYPE] = codec.content_type
+    headers[IDENTIFIER] = identifier = str(message.identifier)
+    headers[MESSAGE_ID] = f"{identifier}:{topic}"
+    headers[VERSION] = str(KNOWN_VERSION)
+    if message.status != 200:
+        headers[STATUS] = str(int(message.status))
+    if isinstance(message, BrokerMessageV1) and message.strategy is not BrokerMessageV1Strategy.UNICAST:
+        headers[STRATEGY] = message.strategy.value
+    if message.reply_topic:
+        headers[REPLY_TOPIC] = check_reply_topic(message.reply_topic)
+    if carrier:
+        headers.update(carrier)
+    if system:
+        headers.update(system)
+    return Frame(topic, headers, codec.encode(message.content))
+
+
+def decode(topic: str, headers: Mapping[str, str], body: bytes, identifier: UUID) -> BrokerMessageV1:
+    """A message from the wire; its content is decoded when somebody asks.
+
+    `identifier` stands in when the message names none. Raises `ContentDecodeError` for a status or version that
+    is no number, and for an unknown content type. A greater version is read as the newest known one.
+    """
+    if not headers:
+        payload = BrokerMessageV1Payload(wire=WireContent(body, JSON))
+        return BrokerMessageV1(topic, payload, identifier=identifier)
+    _number(headers, VERSION)
+    payload = BrokerMessageV1Payload(
+        headers=own_headers(headers),
+        status=_number(headers, STATUS),
+        wire=WireContent(body, codec_for(headers.get(CONTENT_TYPE))),
+    )
+    return BrokerMessageV1(
+        topic,
+        payload,
+        identifier=decode_identifier(headers, identifier),
+        strategy=_strategy(headers),
+        reply_topic=headers.get(REPLY_TOPIC),
+    )
+
+
+def _number(headers: Mapping[str, str], name: str) -> int | None:
+    value = headers.get(name)
+    if value is None:
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        raise ContentDecodeError(f"header {name} must be a number, not {value!r:.80}") from None
+
+
+def decode_identifier(headers: Mapping[str, str], default: UUID) -> UUID:
+    """The message's identifier. One that is no UUID counts as absent: the message itself is still good."""
+    value = headers.get(IDENTIFIER)
+    if value is None:
+        return default
+    try:
+        return UUID(value)
+    except ValueError:
+        return default
+
+
+def _strategy(headers: Mapping[str, str]) -> BrokerMessageV1Strategy:
+    multicast = headers.get(STRATEGY) == BrokerMessageV1Strategy.MULTICAST.value
+    return BrokerMessageV1Strategy.MULTICAST if multicast else BrokerMessageV1Strategy.UNICAST
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC, to the microsecond."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """The moment that a header names; None when it is absent or unreadable."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

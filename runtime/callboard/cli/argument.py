@@ -1,0 +1,65 @@
+"""What several commands read from the command line."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from callboard.brokers.wire import check_headers
+from callboard.codec import JSON
+from callboard.errors import ContentDecodeError
+
+__all__ = ["Content", "Headers", "Nats", "Topic", "read_content", "read_headers", "show"]
+
+Nats = Annotated[
+    str | None,
+    typer.Option(
+        "--nats",
+        metavar="URL",
+        help="Server addresses, comma-separated [default: NATS_URL, or nats://127.0.0.1:4222]",
+    ),
+]
+Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="Where the message goes, for example user.create")]
+Content = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[JSON|-]",
+        help="The content; '-' reads it from standard input [default: null]",
+        show_default=False,
+    ),
+]
+Headers = Annotated[
+    list[str] | None, typer.Option("--header", "-H", metavar="NAME=VALUE", help="A header; may be repeated")
+]
+
+
+def read_content(text: str | None) -> Any:
+    """The content as plain values. Wrong JSON is wrong use."""
+    if text is None:
+        return None
+    source = sys.stdin.read() if text == "-" else text
+    try:
+        return JSON.decode(source.encode())
+    except (ContentDecodeError, UnicodeEncodeError) as error:
+        raise typer.BadParameter(f"the content is no JSON: {error} (in {source[:60]!r})") from error
+
+
+def read_headers(pairs: list[str] | None) -> dict[str, str]:
+    """Headers from `name=value` pairs. Raises `HeaderError`."""
+    headers: dict[str, str] = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"--header takes name=value, not {pair!r}")
+        headers[name] = value
+    return check_headers(headers, JSON.content_type)
+
+
+def show(content: Any) -> None:
+    """Print content as JSON."""
+    sys.stdout.write(
+        msgspec.json.format(JSON.encode(content), indent=0 if not sys.stdout.isatty() else 2).decode() + "\n"
+    )

@@ -1,0 +1,58 @@
+"""`callboard run`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from callboard.cli.argument import Nats
+from callboard.config import load_settings
+from callboard.system.log import configure_logging
+from callboard.system.parent import Embedded, Parent
+
+__all__ = ["run"]
+
+
+def run(  # noqa: PLR0913, PLR0917 - the options of the command
+    targets: Annotated[
+        list[str],
+        typer.Argument(metavar="TARGET...", help="module, or module:Name of an actor or Supervisor"),
+    ],
+    nats: Nats = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the service [default: the module's last part]")
+    ] = None,
+    embedded: Annotated[bool, typer.Option("--embedded", help="Run a NATS server too")] = False,  # noqa: FBT002
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="Folder of the embedded server's data [default: a temporary one]"),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the embedded server")] = 4222,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes [default: 1]")] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option("--grace", min=0, help="Seconds for running handlers at a stop [default: 30]"),
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="Settings (YAML)")] = None,
+    log_level: Annotated[
+        str | None, typer.Option("--log-level", help="debug, info, warning or error [default: info]")
+    ] = None,
+) -> None:
+    """Run actors until Ctrl-C or SIGTERM, then drain.
+
+    Exit codes: 0 stopped, 2 wrong use, 3 no server, 5 the server contradicts the declarations, 70 an essential
+    actor failed for good.
+    """
+    if embedded and nats is not None:
+        raise typer.BadParameter("--embedded runs a server of its own; leave out --nats")
+    if store is not None and not embedded:
+        raise typer.BadParameter("--store belongs to --embedded")
+    settings = load_settings(config, nats=nats, name=name, workers=workers, grace=grace, log_level=log_level)
+    configure_logging(settings.log_level)
+    parent = Parent(targets, settings, Embedded(store, port) if embedded else None)
+    code = asyncio.run(parent.run())
+    if code:
+        raise typer.Exit(code)

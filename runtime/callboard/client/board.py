@@ -1,0 +1,225 @@
+"""Publish and request, inside a handler and outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar, overload
+from uuid import UUID, uuid4
+
+from callboard.brokers import wire
+from callboard.brokers.topic import check_topic
+from callboard.brokers.transport import BrokerTransport, Receipt, ReplyBox, ReplyFrame
+from callboard.codec import JSON
+from callboard.context import REQUEST_HEADERS_CONTEXT_VAR
+from callboard.errors import ContentDecodeError, RemoteError, ReplyContentError, RequestTimeoutError
+from callboard.instrumentation import NO_INSTRUMENTATION, Instrumentation, Span
+from callboard.message import BrokerMessageV1, BrokerMessageV1Payload
+from callboard.routing.current import CURRENT
+
+__all__ = ["Board"]
+
+T = TypeVar("T")
+
+DEFAULT_TIMEOUT = 5.0
+
+
+class Board:
+    """Sends messages.
+
+    Inside a handler everything sent carries on the trace and the message's own headers, and a published message's
+    identifier is derived from the incoming one, so that a repeated attempt publishes the same identifiers and the
+    stream keeps one copy.
+    """
+
+    def __init__(self, transport: BrokerTransport, instrumentation: Instrumentation = NO_INSTRUMENTATION) -> None:
+        self._transport = transport
+        self._instrumentation = instrumentation
+
+    @property
+    def servers(self) -> str:
+        """Addresses of the servers, without secrets."""
+        return self._transport.servers
+
+    async def publish(
+        self,
+        topic: str,
+        content: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply_topic: str | None = None,
+        identifier: UUID | None = None,
+    ) -> Receipt:
+        """Publish a message and wait until it is stored.
+
+        `reply_topic` asks whoever handles it to send the answer there. An `identifier` makes repeating safe: the
+        stream keeps one message for each identifier and topic inside its duplicate window.
+
+        Raises `TopicError`, `HeaderError`, `ContentEncodeError` or `MessageTooLargeError` before anything is sent;
+        `NoStreamError` or another `PublishRefusedError` when it is not stored; `PublishUnknownError` when no
+        acknowledgement came although it was retried for at least 15 s. Cancelling leaves the outcome unknown.
+        """
+        check_topic(topic)
+        travelling = self._headers(headers)
+        if identifier is None:
+            identifier = self._derived(topic, content, travelling)
+        message = BrokerMessageV1(
+            topic, BrokerMessageV1Payload(content, travelling), identifier=identifier, reply_topic=reply_topic
+        )
+        span = self._instrumentation.publish(topic, identifier)
+        try:
+            return await self._transport.publish(wire.encode(message, carrier=span.carrier))
+        except BaseException as error:
+            span.fail(type(error).__name__, str(error))
+            raise
+        finally:
+            span.end()
+
+    @overload
+    async def request(
+        self,
+        topic: str,
+        content: Any = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any: ...
+    @overload
+    async def request(
+        self,
+        topic: str,
+        content: Any = None,
+        *,
+        returns: type[T],
+        timeout: float = DEFAULT_TIMEOUT,
+        headers: Mapping[str, str] | None = None,
+    ) -> T: ...
+    async def request(
+        self,
+        topic: str,
+        content: Any = None,
+        *,
+        returns: Any = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Publish a command or query and wait for its handler's answer: at most `timeout` seconds in all.
+
+        The answer is structured as `returns`, or comes as plain values. The deadline travels with the request: no
+        handler begins it later, and nested requests inherit it. Each call is a new request with a new identifier.
+
+        Raises `RemoteError` when the handler refused or failed, `NoStreamError` or `NoHandlerError` when nobody
+        handles the topic (nothing was published), `RequestTimeoutError` when the outcome is unknown,
+        `ReplyContentError` when the answer does not fit `returns`, and what `publish` raises.
+        """
+        check_topic(topic)
+        identifier = uuid4()
+        span = self._instrumentation.request(topic, identifier)
+        try:
+            async with asyncio.timeout(timeout):
+                reply = await self._exchange(topic, content, identifier, timeout, headers, span)
+        except TimeoutError as error:
+            span.fail("RequestTimeoutError")
+            raise RequestTimeoutError(topic, timeout) from error
+        except BaseException as error:
+            span.fail(type(error).__name__, str(error))
+            raise
+        else:
+            span.link(reply.headers)
+            return _answer(topic, reply, returns, span)
+        finally:
+            span.end()
+
+    async def _exchange(
+        self,
+        topic: str,
+        content: Any,
+        identifier: UUID,
+        timeout: float,
+        headers: Mapping[str, str] | None,
+        span: Span,
+    ) -> ReplyFrame:
+        await self._transport.check_handled(topic)
+        box = await self._transport.reply_box()
+        try:
+            message = BrokerMessageV1(
+                topic,
+                BrokerMessageV1Payload(content, self._headers(headers)),
+                identifier=identifier,
+                reply_topic=box.topic,
+            )
+            deadline = self._deadline(timeout)
+            system = {
+                wire.REPLY_VIA: "core",
+                wire.DEADLINE: wire.format_time(deadline),
+                wire.TTL: str(_time_to_live(deadline)),
+            }
+            await self._transport.publish(wire.encode(message, carrier=span.carrier, system=system))
+            return await _matching(box, identifier)
+        finally:
+            box.close()
+
+    @staticmethod
+    def _deadline(timeout: float) -> datetime:
+        """When the caller stops waiting; the deadline of the request being handled, when that is earlier."""
+        deadline = datetime.now(UTC) + timedelta(seconds=timeout)
+        current = CURRENT.get()
+        if current is not None and current.deadline is not None:
+            return min(deadline, current.deadline)
+        return deadline
+
+    @staticmethod
+    def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+        """The headers that travel, the given ones stronger."""
+        return {**(REQUEST_HEADERS_CONTEXT_VAR.get() or {}), **(headers or {})}
+
+    @staticmethod
+    def _derived(topic: str, content: Any, headers: Mapping[str, str]) -> UUID:
+        current = CURRENT.get()
+        return uuid4() if current is None else current.output_identifier(topic, JSON.encode(content), headers)
+
+
+TTL_MARGIN = 60
+"""Seconds that the stream keeps a request longer than its caller waits."""
+
+
+def _time_to_live(deadline: datetime) -> int:
+    return max(1, round((deadline - datetime.now(UTC)).total_seconds())) + TTL_MARGIN
+
+
+async def _matching(box: ReplyBox, identifier: UUID) -> ReplyFrame:
+    """The reply to this request; one with another identifier is not for us."""
+    wanted = str(identifier)
+    while True:
+        reply = await box.get()
+        if reply.headers.get(wire.IDENTIFIER, wanted) == wanted:
+            return reply
+
+
+def _answer(topic: str, reply: ReplyFrame, returns: Any, span: Span) -> Any:
+    message = wire.decode(topic, reply.headers, reply.body, uuid4())
+    if message.ok:
+        try:
+            return message.content if returns is None else message.content_as(returns)
+        except ContentDecodeError as misfit:
+            raise ReplyContentError(topic, str(misfit)) from misfit
+    error = _remote_error(topic, message)
+    span.fail(error.type or "RemoteError", error.message)
+    raise error
+
+
+def _remote_error(topic: str, message: BrokerMessageV1) -> RemoteError:
+    """The error that an error reply stands for, as far as its content says."""
+    try:
+        detail = message.content["error"]
+        return RemoteError(
+            topic,
+            status=message.status,
+            type=str(detail["type"]),
+            message=str(detail["message"]),
+            retryable=bool(detail.get("retryable", False)),
+            content=message.content,
+        )
+    except (ContentDecodeError, KeyError, TypeError, AttributeError):
+        return RemoteError(topic, status=message.status, message="the reply names no error")

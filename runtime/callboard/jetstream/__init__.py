@@ -1,0 +1,6 @@
+"""NATS JetStream: everything that knows nats-py and the server is in this package."""
+
+from callboard.jetstream.connection import ConnectionOptions
+from callboard.jetstream.transport import JetStreamTransport
+
+__all__ = ["ConnectionOptions", "JetStreamTransport"]

@@ -1,0 +1,163 @@
+"""Publishing with acknowledgement: one inbox for all, a future for each message in flight.
+
+nats-py's `publish_async` loses error acknowledgements and leaks a slot for each; its `publish` waits for one
+message at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from attrs import frozen
+from nats.aio.msg import Msg
+from nats.errors import ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError
+
+from callboard.brokers.wire import Frame, check_size
+from callboard.errors import (
+    ConnectionLostError,
+    NoStreamError,
+    PermissionDeniedError,
+    PublishRefusedError,
+    PublishUnknownError,
+)
+from callboard.jetstream.api import JetStreamApi, UnavailableError
+from callboard.jetstream.connection import NatsConnection
+
+__all__ = ["AcknowledgedPublisher", "PublishAck"]
+
+logger = logging.getLogger("callboard.publisher")
+
+BUDGET = 16.0
+"""Seconds that an unknown outcome is retried: a frozen leader costs up to 7, an election included."""
+ATTEMPT = 4.0
+"""Seconds for one acknowledgement."""
+IN_FLIGHT = 1024
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+_RETRYABLE = {503}
+
+
+@frozen
+class PublishAck:
+    """Where the stream put a message."""
+
+    stream: str
+    sequence: int
+    duplicate: bool
+
+
+class _Again(Exception):
+    """This attempt's outcome is unknown; try again with the same `Nats-Msg-Id`."""
+
+
+class AcknowledgedPublisher:
+    """Publishes and waits for the stream's word, however many at once."""
+
+    def __init__(self, connection: NatsConnection, api: JetStreamApi) -> None:
+        self._connection = connection
+        self._api = api
+        self._inbox = ""
+        self._count = 0
+        self._pending: dict[str, tuple[asyncio.Future[Msg], float, str]] = {}
+        """In flight by token, oldest first: future, loop time of giving up, subject."""
+        self._in_flight = asyncio.Semaphore(IN_FLIGHT)
+
+    async def start(self) -> None:
+        """Listen for acknowledgements."""
+        self._inbox, _ = await self._connection.listen(self._on_ack)
+        self._connection.on_reconnect.append(self._on_reconnect)
+        self._connection.on_denied.append(self._on_denied)
+
+    async def publish(self, frame: Frame) -> PublishAck:
+        """Store a frame; see `BrokerTransport.publish` for guarantees and errors."""
+        check_size(frame, self._connection.max_payload)
+        return await self.publish_raw(frame.topic, frame.body, frame.headers)
+
+    async def publish_raw(self, subject: str, body: bytes, headers: Mapping[str, str] | None = None) -> PublishAck:
+        """Like `publish`, for the system's own subjects."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                async with self._in_flight:
+                    answer = await self._attempt(subject, body, headers)
+                return await self._read(subject, answer)
+            except _Again as again:
+                reason = str(again)
+            if loop.time() + pause - begun > BUDGET:
+                raise PublishUnknownError(subject, loop.time() - begun, reason)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _attempt(self, subject: str, body: bytes, headers: Mapping[str, str] | None) -> Msg:
+        loop = asyncio.get_running_loop()
+        self._count += 1
+        token = str(self._count)
+        future: asyncio.Future[Msg] = loop.create_future()
+        self._pending[token] = (future, loop.time() + ATTEMPT, subject)
+        try:
+            await self._connection.client.publish(
+                subject,
+                body,
+                reply=f"{self._inbox}.{token}",
+                headers=headers,  # type: ignore[arg-type]
+            )
+            return await future
+        except OutboundBufferLimitError:
+            raise _Again("not connected and the send buffer is full") from None
+        except (ConnectionClosedError, ConnectionDrainingError):
+            raise ConnectionLostError(self._connection.options.secret_free, "closed") from None
+        finally:
+            self._pending.pop(token, None)
+            if future.done() and not future.cancelled():
+                future.exception()
+
+    async def _read(self, subject: str, answer: Msg) -> PublishAck:
+        if answer.headers is not None and answer.headers.get("Status") == "503":
+            await self._check_stream(subject)
+            raise _Again("the stream has no leader")
+        result: dict[str, Any] = msgspec.json.decode(answer.data)
+        if (error := result.get("error")) is None:
+            return PublishAck(result["stream"], result["seq"], bool(result.get("duplicate")))
+        if error["code"] in _RETRYABLE and error.get("err_code") != 10077:
+            raise _Again(error.get("description", "temporarily unavailable"))
+        raise PublishRefusedError(subject, error.get("description", "no reason given"), code=error.get("err_code"))
+
+    async def _check_stream(self, subject: str) -> None:
+        """Nobody answered: raises `NoStreamError` when that is because there is no stream."""
+        try:
+            streams = await self._api.streams_touching(subject)
+        except UnavailableError:
+            return
+        if not streams:
+            raise NoStreamError(subject)
+
+    async def _on_ack(self, message: Msg) -> None:
+        entry = self._pending.get(message.subject.rpartition(".")[2])
+        if entry is not None and not entry[0].done():
+            entry[0].set_result(message)
+
+    def _on_reconnect(self) -> None:
+        """What was in flight may be lost with the old connection: send it again now, not when it times out."""
+        for future, _, _ in self._pending.values():
+            if not future.done():
+                future.set_exception(_Again("the connection was interrupted"))
+
+    def _on_denied(self, operation: str, subject: str) -> None:
+        if operation != "publish":
+            return
+        for future, _, wanted in self._pending.values():
+            if wanted.lower() == subject and not future.done():
+                future.set_exception(PermissionDeniedError(wanted, "the account may not publish there"))
+
+    def expire(self, now: float) -> None:
+        """Give up attempts whose time is over; called by the process's timer."""
+        for future, until, _ in self._pending.values():
+            if until > now:
+                return
+            if not future.done():
+                future.set_exception(_Again("no acknowledgement in time"))

@@ -1,0 +1,205 @@
+"""One connection to NATS, with the hazards of nats-py kept away from the rest.
+
+nats-py's read loop dies silently when a callback raises, and `connect()` waits for ever when it may reconnect
+for ever. So every callback here is guarded, and the first connection is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from attrs import frozen
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+
+from callboard.errors import CallboardError, ConnectionLostError, NoServerError
+from callboard.lifecycle import Resource
+
+__all__ = ["DEFAULT_SERVER", "ConnectionOptions", "NatsConnection"]
+
+logger = logging.getLogger("callboard.connection")
+
+DEFAULT_SERVER = "nats://127.0.0.1:4222"
+MINIMUM_VERSION = (2, 11)
+
+CONNECT_TIMEOUT = 2.0
+"""Seconds for one server to answer."""
+RECONNECT_WAIT = 0.25
+"""Seconds between two tries of one server: mailboxes resume soon after it is back."""
+PING_INTERVAL = 10
+FLUSH_TIMEOUT = 2.0
+"""Seconds after which a full send buffer stops blocking the sender; nats-py would block for ever."""
+PENDING_BYTES = 8 * 1024 * 1024
+"""Bytes that wait for the network, or for a reconnection, before publishing fails."""
+
+_DENIED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
+
+
+@frozen
+class ConnectionOptions:
+    """How to reach NATS."""
+
+    servers: tuple[str, ...] = (DEFAULT_SERVER,)
+    name: str = "callboard"
+    """Shown by the server's monitoring."""
+
+    @property
+    def secret_free(self) -> str:
+        """The addresses without user and password."""
+        return ", ".join(_without_secret(server) for server in self.servers)
+
+    @classmethod
+    def parse(cls, servers: str | None, *, name: str = "callboard") -> ConnectionOptions:
+        """From comma-separated addresses; the default address when there are none."""
+        found = tuple(part.strip() for part in (servers or "").split(",") if part.strip())
+        return cls(found or (DEFAULT_SERVER,), name)
+
+
+def _without_secret(server: str) -> str:
+    parts = urlsplit(server if "://" in server else f"nats://{server}")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+class NatsConnection(Resource):
+    """A connection that reconnects for ever and says when it did.
+
+    `on_reconnect` is called after each reconnection, `on_denied(operation, subject)` when the account may not
+    publish or subscribe, `on_close` when the connection closed for good. They are plain functions.
+    """
+
+    def __init__(self, options: ConnectionOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.client = Client()
+        self.on_reconnect: list[Callable[[], None]] = []
+        self.on_denied: list[Callable[[str, str], None]] = []
+        self._failed: asyncio.Future[None] | None = None
+        self._failures = 0
+        self._lost: asyncio.Future[None] | None = None
+        self._leaving = False
+        self._last_error = ""
+
+    async def _setup(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.client = Client()
+        self._failures = 0
+        self._failed = loop.create_future()
+        self._lost = loop.create_future()
+        connecting = asyncio.create_task(self._connect())
+        racing: list[asyncio.Future[None]] = [connecting, self._failed]
+        try:
+            await asyncio.wait(racing, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                raise NoServerError(self.options.secret_free, self._last_error)
+            await connecting
+        except NatsError as error:
+            raise NoServerError(self.options.secret_free, str(error)) from error
+        finally:
+            connecting.cancel()
+            failed, self._failed = self._failed, None
+            failed.cancel()
+        self._check_server()
+
+    async def _connect(self) -> None:
+        await self.client.connect(
+            servers=list(self.options.servers),
+            name=self.options.name,
+            connect_timeout=CONNECT_TIMEOUT,  # type: ignore[arg-type]
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]
+            ping_interval=PING_INTERVAL,
+            max_outstanding_pings=2,
+            pending_size=PENDING_BYTES,
+            flush_timeout=FLUSH_TIMEOUT,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnect,
+            reconnected_cb=self._on_reconnected,
+            closed_cb=self._on_closed,
+        )
+
+    def _check_server(self) -> None:
+        version = self.client.connected_server_version
+        if (version.major, version.minor) < MINIMUM_VERSION:
+            raise CallboardError(
+                f"the NATS server at {self.options.secret_free} has version {version.major}.{version.minor}; "
+                "Callboard needs 2.11 or later"
+            )
+
+    async def _destroy(self) -> None:
+        self._leaving = True
+        if not self.client.is_closed:
+            await self.client.close()
+        if self._lost is not None and self._lost.done():
+            self._lost.exception()
+
+    async def wait_closed(self) -> None:
+        """Wait while the connection lives; raises `ConnectionLostError` when it closed for good."""
+        await self.setup()
+        if self._lost is not None:
+            await asyncio.shield(self._lost)
+
+    async def listen(self, arrived: Callable[[Msg], Awaitable[None]]) -> tuple[str, Subscription]:
+        """Hear everything below a new inbox: its name, and the subscription.
+
+        `arrived` is called for one message at a time; it must not raise and should not wait.
+        """
+        inbox = self.client.new_inbox()
+        subscription = await self.client.subscribe(f"{inbox}.*", cb=arrived)  # pyright: ignore[reportUnknownMemberType]
+        return inbox, subscription
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of headers and body that the server accepts in one message."""
+        return int(self.client.max_payload)
+
+    # Callbacks of nats-py: coroutine functions, and none may raise.
+
+    async def _on_error(self, error: Exception) -> None:
+        self._last_error = text = _reason(error)
+        if self._failed is not None:
+            self._failures += 1
+            if self._failures >= len(self.options.servers) and not self._failed.done():
+                self._failed.set_result(None)
+            return
+        if denied := _DENIED.search(text):
+            logger.error("permission denied: %s %s", denied[1], denied[2])
+            for tell in self.on_denied:
+                _guarded(lambda tell=tell: tell(denied[1], denied[2]))  # type: ignore[misc]
+            return
+        logger.debug("connection error: %s", text)
+
+    async def _on_disconnect(self) -> None:
+        if not self._leaving:
+            logger.warning("disconnected from %s (%s)", self.options.secret_free, self._last_error or "no reason given")
+
+    async def _on_reconnected(self) -> None:
+        logger.warning("reconnected to %s", self.options.secret_free)
+        for tell in self.on_reconnect:
+            _guarded(tell)
+
+    async def _on_closed(self) -> None:
+        if self._lost is not None and not self._lost.done() and not self._leaving:
+            reason = str(self.client.last_error or self._last_error or "closed")
+            self._lost.set_exception(ConnectionLostError(self.options.secret_free, reason))
+
+
+def _reason(error: Exception) -> str:
+    """One line for people."""
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _guarded(tell: Callable[[], None]) -> None:
+    try:
+        tell()
+    except Exception:
+        logger.exception("a connection listener raised")

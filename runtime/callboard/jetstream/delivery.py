@@ -1,0 +1,72 @@
+"""A delivery of JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from callboard.brokers.delivery import BrokerDelivery
+
+__all__ = ["JetStreamDelivery"]
+
+logger = logging.getLogger("callboard.mailbox")
+
+_V1_TOKENS = 9
+
+
+class JetStreamDelivery(BrokerDelivery):
+    """Settles through the acknowledgement subject that came with the message."""
+
+    __slots__ = ("_ack_subject", "_client", "pending")
+
+    pending: int
+    """Messages that waited behind this one when it was handed over."""
+
+    def __init__(self, client: Client, message: Msg, now: float) -> None:
+        # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>
+        # $JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.… (servers with a domain; may have more at the end)
+        tokens = message.reply.split(".")
+        offset = 0 if len(tokens) == _V1_TOKENS else 2
+        super().__init__(
+            message.subject,
+            message.headers,
+            message.data,
+            stream=tokens[2 + offset],
+            durable=tokens[3 + offset],
+            delivered=int(tokens[4 + offset]),
+            sequence=int(tokens[5 + offset]),
+            touched=now,
+        )
+        self.pending = int(tokens[8 + offset])
+        self._client = client
+        self._ack_subject = message.reply
+
+    async def ack(self) -> None:
+        await self._settle(b"")
+
+    async def nak(self, delay: float = 0.0) -> None:
+        await self._settle(b'-NAK {"delay": %d}' % round(delay * 1e9) if delay > 0 else b"-NAK")
+
+    async def term(self, reason: str) -> None:
+        await self._settle(f"+TERM {reason}".encode())
+
+    async def in_progress(self) -> None:
+        if not self.settled:
+            await self._send(b"+WPI")
+            self.touched = asyncio.get_running_loop().time()
+
+    async def _settle(self, payload: bytes) -> None:
+        if not self.settled:
+            self.settled = True
+            await self._send(payload)
+
+    async def _send(self, payload: bytes) -> None:
+        try:
+            await self._client.publish(self._ack_subject, payload)
+        except NatsError as error:
+            # Lost settlements are safe: the lease runs out and the message is delivered again.
+            logger.warning("settlement of message %s of %s is lost: %s", self.sequence, self.durable, error)

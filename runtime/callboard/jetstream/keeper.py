@@ -1,0 +1,58 @@
+"""The process's one timer: handler timeouts, leases, lost pulls, acknowledgements that do not come.
+
+One task looks at everything ten times a second. A timer object for each message would cost more than the message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from callboard.brokers.transport import Tick
+
+__all__ = ["Keeper"]
+
+logger = logging.getLogger("callboard.keeper")
+
+PERIOD = 0.1
+
+
+class Keeper:
+    """Calls what has to happen in time, and renews leases. Nothing that a tick raises stops it."""
+
+    def __init__(self) -> None:
+        self._ticks: list[Tick] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def watch(self, tick: Tick) -> Callable[[], None]:
+        """Add a tick; the result removes it."""
+        self._ticks.append(tick)
+
+        def unwatch() -> None:
+            if tick in self._ticks:
+                self._ticks.remove(tick)
+
+        return unwatch
+
+    def start(self) -> None:
+        """Begin; `stop` ends it."""
+        self._task = asyncio.create_task(self._run(), name="callboard keeper")
+
+    async def stop(self) -> None:
+        """End, and wait for it."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(PERIOD)
+            for tick in tuple(self._ticks):
+                try:
+                    for delivery in tick(loop.time()):
+                        await delivery.in_progress()
+                except Exception:
+                    logger.exception("a timer's tick raised")

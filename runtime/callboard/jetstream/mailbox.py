@@ -1,0 +1,250 @@
+"""A mailbox on a durable consumer: a continuous pull with exact credit.
+
+Written on nats-py's public `subscribe` and `publish`. Its `fetch` loses messages to a cancelled call for a whole
+`ack_wait`, stalls 19 to 25 s after a server's death, and costs 40 to 150 microseconds a message instead of 12.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+
+from callboard.brokers.intake import Intake, Lane
+from callboard.errors import PermissionDeniedError, TopologyError
+from callboard.jetstream.api import CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, ApiError, JetStreamApi
+from callboard.jetstream.connection import NatsConnection
+from callboard.jetstream.delivery import JetStreamDelivery
+
+__all__ = ["JetStreamMailbox"]
+
+logger = logging.getLogger("callboard.mailbox")
+
+EXPIRES = 30.0
+"""Seconds that a pull waits at the server; a new one follows."""
+HEARTBEAT = 1.0
+"""Seconds between signs of life of an idle pull."""
+MISSED = 2.5
+"""Heartbeats without any sign of life after which the pulls count as lost."""
+DRAIN = 2.0
+"""Seconds to wait for the server's word that nothing more comes."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+
+
+class JetStreamMailbox:
+    """Asks one durable consumer for as many messages as there is room for, and keeps asking.
+
+    Survives reconnections, leader changes and lost pulls by itself, within a few heartbeats. What it cannot heal
+    (consumer or stream gone, permission denied) is told to `on_crash`.
+    """
+
+    def __init__(
+        self,
+        connection: NatsConnection,
+        api: JetStreamApi,
+        *,
+        stream: str,
+        durable: str,
+        on_crash: Callable[[BaseException], None],
+    ) -> None:
+        self.durable = durable
+        self.stream = stream
+        self._connection = connection
+        self._api = api
+        self._on_crash = on_crash
+        self._lane: Lane | None = None
+        self._subscription: Subscription | None = None
+        self._inbox = ""
+        self._pulls: dict[str, int] = {}
+        """Messages still owed by each pull, oldest first: the server fills them in this order."""
+        self._owed = 0
+        self._count = 0
+        self._seen = 0.0
+        self._wanted = asyncio.Event()
+        self._puller: asyncio.Task[None] | None = None
+        self._pause = 0.0
+        self._suspect = False
+
+    def attach(self, intake: Intake, limit: int | None, lease: float) -> None:
+        """Deliver into `intake`, at most `limit` running at once."""
+        self._lane = intake.lane(limit, self._refill)
+        self._lane.lease = lease
+
+    async def start(self) -> None:
+        """Begin to pull. Returns when the subscription is sent."""
+        self._inbox, self._subscription = await self._connection.listen(self._on_message)
+        self._connection.on_reconnect.append(self._on_reconnect)
+        self._connection.on_denied.append(self._on_denied)
+        self._seen = asyncio.get_running_loop().time()
+        self._puller = asyncio.create_task(self._pull_for_ever(), name=f"pull {self.durable}")
+        self._wanted.set()
+
+    async def drain(self) -> None:
+        """Pull no more, wait until nothing more can arrive, and hand back what waits. Idempotent.
+
+        When the server does not answer in time, what it still sends is delivered elsewhere after `ack_wait`.
+        """
+        if self._puller is not None:
+            self._puller.cancel()
+            await asyncio.wait({self._puller})
+            self._puller = None
+            self._connection.on_reconnect.remove(self._on_reconnect)
+            self._connection.on_denied.remove(self._on_denied)
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            # UNSUB, PING, PONG; never cancelled, because a PONG for a cancelled wait kills nats-py's read loop.
+            drained = asyncio.ensure_future(_drained(subscription, connected=self._connection.client.is_connected))
+            _DRAINING.add(drained)
+            drained.add_done_callback(_DRAINING.discard)
+            await asyncio.wait({drained}, timeout=DRAIN)
+        await self._hand_back()
+
+    async def _hand_back(self) -> None:
+        if self._lane is None:
+            return
+        while self._lane.waiting:
+            await self._lane.waiting.popleft().nak()
+
+    # Pulling
+
+    def _refill(self) -> None:
+        """There may be room: ask for more once half of the capacity is empty."""
+        lane = self._lane
+        if lane is not None and (self._owed + len(lane.waiting)) * 2 <= lane.capacity:
+            self._wanted.set()
+
+    async def _pull_for_ever(self) -> None:
+        try:
+            while True:
+                await self._wanted.wait()
+                self._wanted.clear()
+                if self._pause:
+                    await asyncio.sleep(self._pause)
+                if self._suspect:
+                    await self._check_consumer()
+                await self._pull()
+        except Exception as error:  # noqa: BLE001 - the actor's crash, told to its supervisor
+            self._on_crash(error)
+
+    async def _pull(self) -> None:
+        room = self._lane.room - self._owed if self._lane is not None else 0
+        if room <= 0:
+            return
+        self._count += 1
+        number = str(self._count)
+        self._pulls[number] = room
+        self._owed += room
+        request = {"batch": room, "expires": int(EXPIRES * 1e9), "idle_heartbeat": int(HEARTBEAT * 1e9)}
+        try:
+            await self._connection.client.publish(
+                f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self.durable}",
+                msgspec.json.encode(request),
+                reply=f"{self._inbox}.{number}",
+            )
+        except NatsError as error:  # disconnected: the reconnection pulls anew
+            logger.debug("pull of %s not sent: %s", self.durable, error)
+            self._forget()
+
+    async def _check_consumer(self) -> None:
+        """Nobody answers for the consumer: raises `TopologyError` when it is gone, returns when it exists."""
+        self._suspect = False
+        try:
+            await self._api.call(f"CONSUMER.INFO.{self.stream}.{self.durable}")
+        except ApiError as error:
+            if error.err_code in {CONSUMER_NOT_FOUND, STREAM_NOT_FOUND}:
+                raise TopologyError(
+                    f"mailbox {self.durable}", f"is gone from the server: {error.description}"
+                ) from error
+            raise
+
+    def _forget(self) -> None:
+        """No pull is waiting at the server any more."""
+        self._pulls.clear()
+        self._owed = 0
+
+    def _pull_again(self, *, after_pause: bool = False) -> None:
+        self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE) if after_pause else 0.0
+        self._wanted.set()
+
+    # What arrives. Called by nats-py, one at a time: must not raise, must not wait.
+
+    async def _on_message(self, message: Msg) -> None:
+        try:
+            now = asyncio.get_running_loop().time()
+            self._seen = now
+            if message.reply.startswith("$JS.ACK."):
+                self._take(JetStreamDelivery(self._connection.client, message, now))
+            else:
+                self._on_status(message)
+        except Exception:
+            logger.exception("a message for %s could not be read", self.durable)
+
+    def _take(self, delivery: JetStreamDelivery) -> None:
+        self._pause = 0.0
+        if self._pulls:
+            number = next(iter(self._pulls))
+            self._owed -= 1
+            if self._pulls[number] == 1:
+                del self._pulls[number]
+            else:
+                self._pulls[number] -= 1
+        if self._lane is not None:
+            self._lane.offer(delivery)
+            self._refill()
+
+    def _on_status(self, message: Msg) -> None:
+        headers = message.headers or {}
+        status = headers.get("Status", "")
+        if status == "100":
+            return
+        self._owed -= self._pulls.pop(message.subject.rpartition(".")[2], 0)
+        reason = headers.get("Description", "")
+        if status in {"404", "408"}:
+            self._pull_again()
+        elif status == "400" or "Consumer Deleted" in reason:
+            self._on_crash(TopologyError(f"mailbox {self.durable}", f"the server ended it: {status} {reason}"))
+        else:  # 409 leadership change or server shutdown, 503 nobody answers: soon again
+            logger.debug("mailbox %s: %s %s", self.durable, status, reason)
+            self._suspect = status == "503"
+            self._forget()
+            self._pull_again(after_pause=True)
+
+    def _on_reconnect(self) -> None:
+        self._forget()
+        self._seen = asyncio.get_running_loop().time()
+        self._pull_again()
+
+    def _on_denied(self, operation: str, subject: str) -> None:
+        wanted = {
+            f"$js.api.consumer.msg.next.{self.stream}.{self.durable}".lower(),
+            f"{self._inbox}.*".lower(),
+        }
+        if subject in wanted:
+            self._on_crash(PermissionDeniedError(subject, f"the account may not {operation} there"))
+
+    def check(self, now: float) -> None:
+        """Pull anew when the server has been silent too long; called by the process's timer."""
+        if self._pulls and now - self._seen > HEARTBEAT * MISSED and self._connection.client.is_connected:
+            logger.warning("mailbox %s: no sign of life for %.1f s, pulling again", self.durable, now - self._seen)
+            self._seen = now
+            self._forget()
+            self._pull_again()
+
+
+_DRAINING: set[asyncio.Future[None]] = set()
+"""Drains that outlived their caller's patience; they end within nats-py's own limit of 10 s."""
+
+
+async def _drained(subscription: Subscription, *, connected: bool) -> None:
+    try:
+        if connected:
+            await subscription.drain()
+        else:
+            await subscription.unsubscribe()
+    except (TimeoutError, NatsError, OSError) as error:
+        logger.debug("drain: %s", error)

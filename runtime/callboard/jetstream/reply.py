@@ -1,0 +1,62 @@
+"""Private reply topics on one subscription."""
+
+from __future__ import annotations
+
+import asyncio
+
+from nats.aio.msg import Msg
+
+from callboard.brokers.transport import ReplyBox, ReplyFrame
+from callboard.jetstream.connection import NatsConnection
+
+__all__ = ["ReplyBoxes"]
+
+
+class JetStreamReplyBox(ReplyBox):
+    """One request's private topic."""
+
+    def __init__(self, boxes: ReplyBoxes, token: str, topic: str) -> None:
+        self.topic = topic
+        self._boxes = boxes
+        self._token = token
+        self._replies: asyncio.Queue[ReplyFrame] = asyncio.Queue()
+
+    async def get(self) -> ReplyFrame:
+        return await self._replies.get()
+
+    def close(self) -> None:
+        self._boxes.forget(self._token)
+
+    def put(self, message: Msg) -> None:
+        """Take a reply in."""
+        self._replies.put_nowait(ReplyFrame(message.headers or {}, message.data))
+
+
+class ReplyBoxes:
+    """Hands out topics below one inbox and sorts what arrives; a reply to a closed one reaches nobody."""
+
+    def __init__(self, connection: NatsConnection) -> None:
+        self._connection = connection
+        self._inbox = ""
+        self._count = 0
+        self._boxes: dict[str, JetStreamReplyBox] = {}
+
+    async def start(self) -> None:
+        """Listen."""
+        self._inbox, _ = await self._connection.listen(self._on_reply)
+
+    def open(self) -> JetStreamReplyBox:
+        """A new topic."""
+        self._count += 1
+        token = str(self._count)
+        box = self._boxes[token] = JetStreamReplyBox(self, token, f"{self._inbox}.{token}")
+        return box
+
+    def forget(self, token: str) -> None:
+        """Stop listening for one."""
+        self._boxes.pop(token, None)
+
+    async def _on_reply(self, message: Msg) -> None:
+        box = self._boxes.get(message.subject.rpartition(".")[2])
+        if box is not None:
+            box.put(message)

@@ -1,0 +1,70 @@
+"""Deliveries from JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from callboard.brokers.mailbox import MailboxSpec
+from callboard.brokers.subscriber import BrokerSubscriber
+from callboard.jetstream.api import JetStreamApi
+from callboard.jetstream.connection import NatsConnection
+from callboard.jetstream.mailbox import JetStreamMailbox
+from callboard.jetstream.topology import TopologyManager
+
+__all__ = ["JetStreamBrokerSubscriber"]
+
+
+class JetStreamBrokerSubscriber(BrokerSubscriber):
+    """The mailboxes of one actor, sharing its slots."""
+
+    def __init__(
+        self,
+        connection: NatsConnection,
+        api: JetStreamApi,
+        topology: TopologyManager,
+        specs: Sequence[MailboxSpec],
+        *,
+        concurrency: int,
+        watched: set[JetStreamMailbox],
+    ) -> None:
+        super().__init__((spec.template.filter for spec in specs), concurrency=concurrency)
+        self._connection = connection
+        self._api = api
+        self._topology = topology
+        self._specs = specs
+        self._watched = watched
+        self._mailboxes: list[JetStreamMailbox] = []
+
+    async def _setup(self) -> None:
+        for spec in self._specs:
+            located = await self._topology.locate(spec)
+            mailbox = JetStreamMailbox(
+                self._connection,
+                self._api,
+                stream=located.stream,
+                durable=spec.durable,
+                on_crash=self._crash,
+            )
+            mailbox.attach(self.intake, spec.concurrency, located.lease)
+            self._mailboxes.append(mailbox)
+            await mailbox.start()
+            self._watched.add(mailbox)
+
+    def _crash(self, error: BaseException) -> None:
+        """A mailbox is gone or forbidden: whoever starts these mailboxes again looks at the server anew."""
+        for spec in self._specs:
+            self._topology.forget(spec)
+        if self.on_crash is not None:
+            self.on_crash(error)
+
+    async def drain(self) -> None:
+        self.intake.close()
+        mailboxes = self._mailboxes
+        self._watched.difference_update(mailboxes)
+        if mailboxes:
+            await asyncio.gather(*(mailbox.drain() for mailbox in mailboxes))
+
+    async def _destroy(self) -> None:
+        await self.drain()
+        self._mailboxes.clear()

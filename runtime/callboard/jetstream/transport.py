@@ -1,0 +1,121 @@
+"""JetStream as a transport."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from nats.errors import Error as NatsError
+
+from callboard.brokers import wire
+from callboard.brokers.delivery import BrokerDelivery
+from callboard.brokers.mailbox import MailboxSpec
+from callboard.brokers.subscriber import BrokerSubscriber
+from callboard.brokers.topic import overlap
+from callboard.brokers.transport import BrokerTransport, Receipt, ReplyBox, Tick, Topology
+from callboard.brokers.wire import Frame, check_size
+from callboard.errors import NoHandlerError, NoStreamError, PublishUnknownError
+from callboard.jetstream.acknowledgement import AcknowledgedPublisher
+from callboard.jetstream.api import JetStreamApi
+from callboard.jetstream.attempts import JetStreamAttempts
+from callboard.jetstream.connection import ConnectionOptions, NatsConnection
+from callboard.jetstream.deadletter import JetStreamDeadLetters
+from callboard.jetstream.keeper import Keeper
+from callboard.jetstream.mailbox import JetStreamMailbox
+from callboard.jetstream.reply import ReplyBoxes
+from callboard.jetstream.subscriber import JetStreamBrokerSubscriber
+from callboard.jetstream.topology import StreamOptions, TopologyManager, is_unicast
+
+__all__ = ["JetStreamTransport"]
+
+REMEMBERED_TOPICS = 10_000
+HANDLED_FOR = 10.0
+"""Seconds for which "somebody handles this topic" is believed without asking again."""
+
+
+class JetStreamTransport(BrokerTransport):
+    """One connection with everything that an actor system or a client needs on it."""
+
+    def __init__(self, options: ConnectionOptions | None = None, streams: StreamOptions | None = None) -> None:
+        super().__init__()
+        self._connection = NatsConnection(options or ConnectionOptions())
+        self._api = JetStreamApi(self._connection)
+        self._publisher = AcknowledgedPublisher(self._connection, self._api)
+        self._topology = TopologyManager(self._api, streams)
+        self._boxes = ReplyBoxes(self._connection)
+        self._keeper = Keeper()
+        self._mailboxes: set[JetStreamMailbox] = set()
+        self._handled: dict[str, float] = {}
+        self.attempts = JetStreamAttempts(self._connection, self._publisher, self._topology.incarnations)
+        self.dead_letters = JetStreamDeadLetters(self._connection, self._publisher)
+
+    @property
+    def servers(self) -> str:
+        return self._connection.options.secret_free
+
+    async def _setup(self) -> None:
+        await self._connection.setup()
+        await self._publisher.start()
+        await self._boxes.start()
+        self._keeper.watch(self._tick)
+        self._keeper.start()
+
+    async def _destroy(self) -> None:
+        await self._keeper.stop()
+        await self._connection.destroy()
+
+    def _tick(self, now: float) -> Iterable[BrokerDelivery]:
+        self._publisher.expire(now)
+        for mailbox in tuple(self._mailboxes):
+            mailbox.check(now)
+        return ()
+
+    async def publish(self, frame: Frame) -> Receipt:
+        ack = await self._publisher.publish(frame)
+        return Receipt(frame.topic, frame.headers.get(wire.IDENTIFIER, ""), ack.stream, ack.sequence, ack.duplicate)
+
+    async def send(self, frame: Frame) -> None:
+        check_size(frame, self._connection.max_payload)
+        try:
+            await self._connection.client.publish(frame.topic, frame.body, headers=frame.headers)
+        except NatsError as error:
+            raise PublishUnknownError(frame.topic, 0.0, str(error)) from error
+
+    async def reply_box(self) -> ReplyBox:
+        return self._boxes.open()
+
+    def is_inbox(self, topic: str) -> bool:
+        return topic.startswith("_INBOX.")
+
+    async def check_handled(self, topic: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._handled.get(topic, 0.0) > now:
+            return
+        streams = await self._api.streams_touching(topic)
+        if not streams:
+            raise NoStreamError(topic)
+        consumers = await self._api.consumers(streams[0])
+        if not any(is_unicast(consumer) and overlap(consumer.filter, topic) for consumer in consumers):
+            raise NoHandlerError(topic)
+        if len(self._handled) >= REMEMBERED_TOPICS:
+            self._handled.clear()
+        self._handled[topic] = now + HANDLED_FOR
+
+    async def prepare(self, topology: Topology) -> None:
+        await self._topology.prepare(topology.mailboxes, topology.publishes)
+
+    def subscriber(self, mailboxes: Sequence[MailboxSpec], concurrency: int) -> BrokerSubscriber:
+        return JetStreamBrokerSubscriber(
+            self._connection,
+            self._api,
+            self._topology,
+            mailboxes,
+            concurrency=concurrency,
+            watched=self._mailboxes,
+        )
+
+    def watch(self, tick: Tick) -> Callable[[], None]:
+        return self._keeper.watch(tick)
+
+    async def wait_closed(self) -> None:
+        await self._connection.wait_closed()

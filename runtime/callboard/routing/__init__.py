@@ -1,0 +1,1 @@
+"""From a delivery to a handler, and from its outcome to a settlement."""

@@ -1,0 +1,119 @@
+"""How a verdict is carried out: outputs are out already, then the reply, then the ack."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from callboard.brokers import wire
+from callboard.brokers.deadletter import DeadLetter
+from callboard.brokers.delivery import BrokerDelivery
+from callboard.brokers.transport import BrokerTransport
+from callboard.errors import CallboardError, PublishRefusedError, SubstrateError
+from callboard.instrumentation import Endpoint, Instrumentation
+from callboard.message import BrokerMessageV1, BrokerMessageV1Payload
+from callboard.routing.failure import Settlement, Verdict
+from callboard.routing.request import BrokerResponse
+
+__all__ = ["Settler", "reply_frame"]
+
+logger = logging.getLogger("callboard.handler")
+
+DEAD_LETTER_PAUSE = 10.0
+"""Seconds until a message is tried again whose dead letter could not be stored."""
+
+
+class Settler:
+    """Replies and settles on the transport that the delivery came from.
+
+    Raises `SubstrateError` when the transport is away: the delivery is then not settled.
+    """
+
+    def __init__(self, transport: BrokerTransport, instrumentation: Instrumentation) -> None:
+        self._transport = transport
+        self._instrumentation = instrumentation
+
+    async def settle(self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, attempt: int) -> None:
+        """Carry a verdict out. What was handled is answered before it is acknowledged."""
+        settlement = verdict.settlement
+        if settlement is Settlement.ACK:
+            await self._reply(delivery, endpoint, verdict)
+            await delivery.ack()
+        elif settlement is Settlement.HAND_BACK:
+            await delivery.nak(verdict.delay)
+        elif settlement is Settlement.RETRY:
+            await self._transport.attempts.record(delivery, attempt)
+            await delivery.nak(verdict.delay)
+        elif settlement is Settlement.DISCARD:
+            await self._reply(delivery, endpoint, verdict)
+            await delivery.term("discarded by policy")
+        else:
+            await self._bury(delivery, endpoint, verdict, attempt)
+
+    async def _bury(self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, attempt: int) -> None:
+        """Copy, acknowledgement of the copy, reply, term: a message is never given up without its letter."""
+        error = verdict.error or CallboardError("no reason given")
+        try:
+            await self._put(delivery, endpoint, error, attempt)
+        except (SubstrateError, PublishRefusedError) as problem:
+            logger.error(  # noqa: TRY400 - the text says it all
+                "dead letter of message %s of %s cannot be stored (%s); it stays in its mailbox, again in %.0f s",
+                delivery.sequence,
+                delivery.durable,
+                problem,
+                DEAD_LETTER_PAUSE,
+            )
+            await delivery.nak(DEAD_LETTER_PAUSE)
+            return
+        await self._reply(delivery, endpoint, verdict)
+        await delivery.term(f"dead letter: {type(error).__name__}")
+
+    async def _put(self, delivery: BrokerDelivery, endpoint: Endpoint, error: BaseException, attempt: int) -> None:
+        span = self._instrumentation.dead_letter(endpoint, delivery)
+        try:
+            letter = DeadLetter.of(delivery, error, attempt, datetime.now(UTC))
+            await self._transport.dead_letters.put(letter, dict(span.carrier))
+        except CallboardError as problem:
+            span.fail(type(problem).__name__, str(problem))
+            raise
+        finally:
+            span.end()
+
+    async def _reply(self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict) -> None:
+        """Answer, when somebody asked. A reply that its topic cannot take is dead-lettered; the handler does not
+        run again for it."""
+        if verdict.reply is None or not (reply_topic := delivery.headers.get(wire.REPLY_TOPIC)):
+            return
+        span = self._instrumentation.reply(endpoint, delivery)
+        try:
+            frame = verdict.frame or reply_frame(delivery, verdict.reply)
+            frame.headers.update(span.carrier)
+            if self._direct(delivery, reply_topic):
+                await self._transport.send(frame)
+            else:
+                await self._transport.publish(frame)
+        except CallboardError as error:
+            span.fail(type(error).__name__, str(error))
+            logger.error("reply to %s cannot be delivered: %s", reply_topic, error)  # noqa: TRY400
+            await self._put(delivery, endpoint, error, 1)
+        finally:
+            span.end()
+
+    def _direct(self, delivery: BrokerDelivery, reply_topic: str) -> bool:
+        via = delivery.headers.get(wire.REPLY_VIA)
+        return via == "core" or (via != "stream" and self._transport.is_inbox(reply_topic))
+
+
+def reply_frame(delivery: BrokerDelivery, response: BrokerResponse) -> wire.Frame:
+    """An answer on the wire: the request's identifier and headers, no reply topic of its own.
+
+    Raises `ContentEncodeError`, `HeaderError` or `TopicError`.
+    """
+    own = wire.own_headers(delivery.headers) if response.headers is None else response.headers
+    reply = BrokerMessageV1(
+        delivery.headers[wire.REPLY_TOPIC],
+        BrokerMessageV1Payload(response.content, own, response.status),
+        identifier=delivery.identifier,
+    )
+    once = {wire.MESSAGE_ID: f"reply:{delivery.durable}:{delivery.stream}:{delivery.sequence}"}
+    return wire.encode(reply, system=once)

@@ -1,0 +1,6 @@
+"""From configuration to a running system: connection, dependencies, supervisors, worker processes."""
+
+from callboard.system.connect import connect
+from callboard.system.system import Service, System
+
+__all__ = ["Service", "System", "connect"]

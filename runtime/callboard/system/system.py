@@ -1,0 +1,168 @@
+"""Supervised actors on one connection, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from attrs import frozen
+
+from callboard.actors import ActorDeclaration, Cell, declaration_of
+from callboard.actors.declaration import check_unicast
+from callboard.brokers.transport import BrokerTransport, Topology
+from callboard.client.board import Board
+from callboard.errors import ClosedError, DeclarationError
+from callboard.instrumentation import Instrumentation
+from callboard.jetstream import JetStreamTransport
+from callboard.supervision import ChildSpec, Supervisor, SupervisorRunner
+from callboard.system.connect import options_for, server_of
+from callboard.system.provision import creator, providers
+from callboard.telemetry import OpenTelemetryInstrumentation
+
+__all__ = ["Service", "System"]
+
+logger = logging.getLogger("callboard.system")
+
+T = TypeVar("T")
+
+
+@frozen
+class Service:
+    """A supervision tree under a name; event mailboxes belong to the name."""
+
+    name: str
+    tree: Supervisor
+
+
+class System:
+    """Runs supervision trees: `async with System(tree, name="flights") as system: ...`.
+
+    Entering connects, opens the dependencies, prepares streams and durables, and starts the actors in order; it
+    raises when the first start fails, with nothing left behind. Leaving drains: no new messages, running ones get
+    `grace` seconds, the rest goes back to the stream; then dependencies and connection are closed.
+    """
+
+    def __init__(
+        self,
+        services: Supervisor | Sequence[Service],
+        *,
+        name: str = "callboard",
+        nats: str | None = None,
+        grace: float = 30.0,
+        transport: BrokerTransport | None = None,
+        instrumentation: Instrumentation | None = None,
+    ) -> None:
+        self._services = [Service(name, services)] if isinstance(services, Supervisor) else list(services)
+        options = options_for(nats, name=",".join(service.name for service in self._services))
+        self._transport = transport or JetStreamTransport(options)
+        self._instrumentation = instrumentation or OpenTelemetryInstrumentation(server=server_of(options))
+        self._grace = grace
+        self._providers: dict[type[Any], Callable[..., Any]] = {}
+        for service in self._services:
+            self._providers.update(providers(service.tree))
+        self._plans = {service.name: self._plan(service.tree) for service in self._services}
+        check_unicast(a for plan in self._plans.values() for d, _ in plan.values() for a in d.actions)
+        self._resources: dict[type[Any], Any] = {}
+        self._runners: list[SupervisorRunner] = []
+        self._stack: AsyncExitStack | None = None
+
+    def _plan(self, tree: Supervisor) -> dict[str, tuple[ActorDeclaration, Callable[[Mapping[type[Any], Any]], Any]]]:
+        """Each actor's declaration and how to make it. Raises `DeclarationError` before anything is started."""
+        plan: dict[str, tuple[ActorDeclaration, Callable[[Mapping[type[Any], Any]], Any]]] = {}
+        for spec in tree.walk():
+            if not isinstance(spec.target, Supervisor):
+                declaration = declaration_of(spec.target)
+                plan[spec.name] = (declaration, creator(declaration, self._providers))
+        return plan
+
+    @property
+    def board(self) -> Board:
+        """The door to publish and request on this system's connection."""
+        return Board(self._transport, self._instrumentation)
+
+    def resource(self, kind: type[T]) -> T:
+        """An opened dependency. Raises `ClosedError` while the system does not run."""
+        if kind not in self._resources:
+            raise ClosedError(f"dependency {kind.__name__} of a system that does not run")
+        return self._resources[kind]  # type: ignore[no-any-return]
+
+    async def start(self) -> None:
+        """Connect and start everything. Raises what stood in the way, with nothing left behind."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._transport)
+            for kind, opener in self._providers.items():
+                self._resources[kind] = await stack.enter_async_context(opener())
+            stack.callback(self._resources.clear)
+            await self._prepare()
+            for service in self._services:
+                runner = SupervisorRunner(
+                    service.tree, partial(self._cell, service.name), instrumentation=self._instrumentation
+                )
+                await runner.start()
+                stack.push_async_callback(runner.stop, self._grace)
+                self._runners.append(runner)
+            self._stack = stack.pop_all()
+
+    async def _prepare(self) -> None:
+        mailboxes = [
+            mailbox
+            for service in self._services
+            for declaration, _ in self._plans[service.name].values()
+            for _, mailbox in declaration.mailboxes(service.name)
+        ]
+        durables = {mailbox.durable: mailbox for mailbox in mailboxes}
+        if len(durables) != len(mailboxes):
+            raise DeclarationError("System", "an event topic stands twice in one actor; one handler each is enough")
+        publishes = [
+            topic
+            for plan in self._plans.values()
+            for declaration, _ in plan.values()
+            for topic in declaration.publishes
+        ]
+        await self._transport.prepare(Topology(mailboxes, publishes))
+
+    def _cell(self, service: str, spec: ChildSpec) -> Cell:
+        declaration, create = self._plans[service][spec.name]
+        return Cell(declaration, partial(create, self._resources), self._transport, service, self._instrumentation)
+
+    async def wait(self) -> None:
+        """Wait while everything can go on; raises why it cannot: `RestartLimitExceeded` of an essential actor, or
+        `ConnectionLostError`."""
+        waits = [self._transport.wait_closed(), *(runner.wait() for runner in self._runners)]
+        tasks = [asyncio.ensure_future(wait) for wait in waits]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def drain(self) -> None:
+        """Take no new messages anywhere and hand back what has not begun."""
+        await asyncio.gather(*(runner.drain() for runner in self._runners))
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Drain and stop everything, within `grace` seconds (default: the system's). Idempotent."""
+        stack, self._stack = self._stack, None
+        if stack is None:
+            return
+        async with stack:
+            await self.drain()
+            seconds = self._grace if grace is None else grace
+            await asyncio.gather(*(runner.stop(seconds) for runner in self._runners))
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()

@@ -1,0 +1,161 @@
+"""A worker process: the actors themselves.
+
+Started by `callboard run` as `python -m callboard.system.worker`, in a session of its own. Its standard input is
+both its orders (one line of JSON) and its lifeline: when the pipe closes, the parent is gone and the worker drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+import cattrs
+import msgspec
+from attrs import frozen
+
+from callboard.config import Settings
+from callboard.errors import CallboardError
+from callboard.jetstream import JetStreamTransport
+from callboard.jetstream.topology import StreamOptions
+from callboard.system.connect import options_for
+from callboard.system.exitcode import exit_code_of
+from callboard.system.log import configure_logging
+from callboard.system.system import System
+from callboard.system.target import load_services
+from callboard.telemetry import configure_telemetry
+
+__all__ = ["Orders", "main"]
+
+logger = logging.getLogger("callboard.worker")
+
+TELEMETRY_SHUTDOWN = 2.0
+SHORT_GRACE = 2.0
+"""Seconds that are left after a second signal."""
+MARGIN = 0.5
+"""Seconds of the grace period kept for handing back, flushing and closing."""
+
+
+@frozen
+class Orders:
+    """What a parent tells its worker."""
+
+    targets: list[str]
+    settings: Settings
+    status_fd: int
+    """Where the worker writes a line when it is ready."""
+
+
+class Worker:
+    """Runs until a signal, the end of the parent, or a failure that cannot be lived with."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._grace = max(0.0, orders.settings.grace - MARGIN)
+
+    async def run(self) -> None:
+        """Returns after a drain that was asked for; raises what else ended it."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        await loop.connect_read_pipe(lambda: _Lifeline(self._on_parent_gone), sys.stdin)
+        system = self._system()
+        try:
+            await self._unless_stopped(system.start())
+            if not self._stop.is_set():
+                self._report_ready()
+                await self._unless_stopped(system.wait())
+        finally:
+            await self._end(system)
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work until it is done or a stop is asked for; raises what the work raised."""
+        working, stopping = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not working.done():
+            working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
+
+    def _system(self) -> System:
+        settings = self._orders.settings
+        services = load_services(self._orders.targets, settings.name or None)
+        streams = settings.streams
+        options = options_for(settings.nats or None, name=",".join(service.name for service in services))
+        transport = JetStreamTransport(
+            options, StreamOptions(streams.max_age, streams.duplicate_window, streams.replicas)
+        )
+        return System(services, nats=settings.nats or None, grace=self._grace, transport=transport)
+
+    async def _end(self, system: System) -> None:
+        """Stop within the grace period; a second signal shortens it."""
+        ending, hurrying = asyncio.create_task(system.stop(self._grace)), asyncio.create_task(self._hurry.wait())
+        await asyncio.wait([ending, hurrying], return_when=asyncio.FIRST_COMPLETED)
+        hurrying.cancel()
+        if not ending.done():
+            await asyncio.wait([ending], timeout=SHORT_GRACE)
+        if ending.done():
+            ending.result()
+
+    def _on_signal(self) -> None:
+        """The first drains, the second shortens the grace period, the third ends at once."""
+        if self._hurry.is_set():
+            os._exit(1)
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    def _on_parent_gone(self) -> None:
+        if not self._stop.is_set():
+            logger.warning("the parent process is gone; stopping")
+        self._stop.set()
+
+    def _report_ready(self) -> None:
+        with suppress(OSError):
+            os.write(self._orders.status_fd, b"ready\n")
+            os.close(self._orders.status_fd)
+
+
+class _Lifeline(asyncio.Protocol):
+    """Notices when the other end of standard input is closed."""
+
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self._on_end = on_end
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._on_end()
+
+
+def main() -> int:
+    """Read the orders, run, and return the exit code. Errors are one line on standard error."""
+    orders = cattrs.structure(msgspec.json.decode(sys.stdin.buffer.readline()), Orders)
+    configure_logging(orders.settings.log_level)
+    try:
+        services = orders.settings.name or ",".join(t.partition(":")[0].rpartition(".")[2] for t in orders.targets)
+        telemetry = configure_telemetry(services)
+        try:
+            asyncio.run(Worker(orders).run())
+        finally:
+            telemetry.shutdown(TELEMETRY_SHUTDOWN)
+    except CallboardError as error:
+        sys.stderr.write(f"callboard: {error}\n")
+        return exit_code_of(error) or 1
+    except Exception:
+        logger.exception("worker failed")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a handler thread that hangs must not keep the process

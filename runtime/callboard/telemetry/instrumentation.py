@@ -1,0 +1,221 @@
+"""Spans of the runtime's operations with OpenTelemetry.
+
+Costs decide the shape: without an SDK the base class answers; under an unsampled parent, with a sampler that
+only follows parents, the SDK is not called and the headers go on as they came; attributes that are the same
+for each message of a handler are put together once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from attrs import frozen
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
+from callboard.instrumentation import Endpoint, Incoming, Instrumentation, Span
+from callboard.telemetry import attributes as names
+from callboard.telemetry.guard import guarded
+from callboard.telemetry.propagation import extract, sampled
+from callboard.telemetry.span import CarriedSpan, RecordedSpan
+
+__all__ = ["OpenTelemetryInstrumentation"]
+
+_Attributes = dict[str, str | int]
+
+
+class OpenTelemetryInstrumentation(Instrumentation):
+    """Records the runtime's operations with a tracer provider; no method raises.
+
+    `tracer_provider` None stands for the global one, looked up at each call, so that it may be set later.
+    `server` is the host and port that spans show.
+    """
+
+    def __init__(
+        self,
+        tracer_provider: trace.TracerProvider | None = None,
+        *,
+        server: tuple[str, int] | None = None,
+    ) -> None:
+        self._provider = tracer_provider
+        self._recorder: _Recorder | None = None
+        self._system: _Attributes = {names.SYSTEM: names.SYSTEM_NATS}
+        if server is not None:
+            self._system |= {names.SERVER_ADDRESS: server[0], names.SERVER_PORT: server[1]}
+        self._publish = _Operation("publish", SpanKind.PRODUCER, self._attributes("publish", names.TYPE_SEND))
+        self._request = _Operation("request", SpanKind.CLIENT, self._attributes("request", names.TYPE_SEND))
+        # Weak: a restarted actor brings a new endpoint.
+        self._handlers: WeakKeyDictionary[Endpoint, _HandlerSpans] = WeakKeyDictionary()
+
+    @guarded(Instrumentation.publish)
+    def publish(self, topic: str, identifier: UUID) -> Span:
+        if (recorder := self._active()) is None:
+            return super().publish(topic, identifier)
+        return recorder.send(self._publish, identifier, topic)
+
+    @guarded(Instrumentation.request)
+    def request(self, topic: str, identifier: UUID) -> Span:
+        if (recorder := self._active()) is None:
+            return super().request(topic, identifier)
+        return recorder.send(self._request, identifier, topic)
+
+    @guarded(Instrumentation.process)
+    def process(self, endpoint: Endpoint, delivery: Incoming) -> Span:
+        if (recorder := self._active()) is None:
+            return super().process(endpoint, delivery)
+        parent = extract(delivery.headers)
+        if (carried := recorder.carried(parent)) is not None:
+            return carried
+        return recorder.start(self._of(endpoint).process, parent, _delivery(delivery))
+
+    @guarded(Instrumentation.reply)
+    def reply(self, endpoint: Endpoint, delivery: Incoming) -> Span:
+        if (recorder := self._active()) is None:
+            return super().reply(endpoint, delivery)
+        return recorder.send(self._of(endpoint).reply, delivery.identifier)
+
+    @guarded(Instrumentation.dead_letter)
+    def dead_letter(self, endpoint: Endpoint, delivery: Incoming) -> Span:
+        if (recorder := self._active()) is None:
+            return super().dead_letter(endpoint, delivery)
+        return recorder.send(self._of(endpoint).dead_letter, delivery.identifier)
+
+    @guarded(Instrumentation.restart)
+    def restart(self, actor: str, carrier: Mapping[str, str]) -> Span:
+        if (recorder := self._active()) is None:
+            return super().restart(actor, carrier)
+        parent = extract(carrier)
+        if (carried := recorder.carried(parent)) is not None:
+            return carried
+        return recorder.start(_Operation(f"restart {actor}", SpanKind.INTERNAL, {names.ACTOR: actor}), parent, {})
+
+    def _active(self) -> _Recorder | None:
+        """Where spans go, or None while there is no SDK."""
+        provider = self._provider or trace.get_tracer_provider()
+        recorder = self._recorder
+        if recorder is None or recorder.provider is not provider:
+            recorder = self._recorder = _Recorder(provider)
+        return recorder if recorder.records else None
+
+    def _attributes(self, name: str, kind: str) -> _Attributes:
+        return self._system | {names.OPERATION: name, names.OPERATION_TYPE: kind}
+
+    def _of(self, endpoint: Endpoint) -> _HandlerSpans:
+        found = self._handlers.get(endpoint)
+        if found is None:
+            found = self._handlers[endpoint] = self._prepare(endpoint)
+        return found
+
+    def _prepare(self, endpoint: Endpoint) -> _HandlerSpans:
+        handler: _Attributes = {names.ACTOR: endpoint.actor, names.FUNCTION: endpoint.function}
+        if endpoint.durable:
+            handler[names.CONSUMER_GROUP] = endpoint.durable
+        template: _Attributes = {names.TEMPLATE: endpoint.topic}
+        return _HandlerSpans(
+            process=_Operation(
+                f"process {endpoint.topic}",
+                SpanKind.CONSUMER,
+                self._attributes("process", names.TYPE_PROCESS) | template | handler,
+            ),
+            # Not the template: a reply goes to the requester, at a topic that is random.
+            reply=_Operation("reply", SpanKind.PRODUCER, self._attributes("reply", names.TYPE_SEND) | handler),
+            dead_letter=_Operation(
+                f"dead_letter {endpoint.topic}",
+                SpanKind.PRODUCER,
+                self._attributes("dead_letter", names.TYPE_SEND) | template | handler,
+            ),
+        )
+
+
+@frozen
+class _Operation:
+    name: str
+    kind: SpanKind
+    attributes: _Attributes
+
+
+@frozen
+class _HandlerSpans:
+    """What is the same for each message of a handler."""
+
+    process: _Operation
+    reply: _Operation
+    dead_letter: _Operation
+
+
+class _Recorder:
+    """One tracer provider, and what is known about it in advance."""
+
+    def __init__(self, provider: trace.TracerProvider) -> None:
+        self.provider = provider
+        self._tracer = provider.get_tracer("callboard", version("callboard"), names.SCHEMA_URL)
+        self.records = not (
+            isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider)
+            or isinstance(self._tracer, trace.NoOpTracer)
+        )
+        self._follows_parents = _follows_unsampled_parents(provider)
+
+    def carried(self, parent: otel.Context) -> Span | None:
+        """The parent's span itself, when a child of it would certainly not be recorded."""
+        if not self._follows_parents:
+            return None
+        span = trace.get_current_span(parent)
+        context = span.get_span_context()
+        return CarriedSpan(span, parent) if context.is_valid and not sampled(context) else None
+
+    def send(self, operation: _Operation, identifier: UUID, topic: str = "") -> Span:
+        """A span under the current one."""
+        parent = otel.get_current()
+        if (carried := self.carried(parent)) is not None:
+            return carried
+        message: _Attributes = {names.CONVERSATION_ID: str(identifier)}
+        if not topic or _is_random(topic):
+            return self.start(operation, parent, message)
+        message[names.DESTINATION] = topic
+        return self.start(operation, parent, message, name=f"{operation.name} {topic}")
+
+    def start(self, operation: _Operation, parent: otel.Context, message: _Attributes, *, name: str = "") -> Span:
+        span = self._tracer.start_span(
+            name or operation.name,
+            context=parent,
+            kind=operation.kind,
+            attributes=operation.attributes | message,
+        )
+        return RecordedSpan(span, parent)
+
+
+def _follows_unsampled_parents(provider: trace.TracerProvider) -> bool:
+    """Whether the sampler is a stock `ParentBased` that drops everything under an unsampled parent."""
+    sampler = getattr(provider, "sampler", None)
+    if sampler is None:
+        return False
+    description = str(sampler.get_description())
+    return (
+        description.startswith("ParentBased{")
+        and "remoteParentNotSampled:AlwaysOffSampler" in description
+        and "localParentNotSampled:AlwaysOffSampler" in description
+    )
+
+
+def _delivery(delivery: Incoming) -> _Attributes:
+    facts: _Attributes = {
+        names.CONVERSATION_ID: str(delivery.identifier),
+        names.DELIVERY_COUNT: delivery.delivered,
+        names.BODY_SIZE: delivery.body_size,
+    }
+    if not _is_random(delivery.topic):
+        facts[names.DESTINATION] = delivery.topic
+    if delivery.stream:
+        facts |= {names.STREAM: delivery.stream, names.STREAM_SEQUENCE: delivery.sequence}
+    if message_id := delivery.headers.get("Nats-Msg-Id"):
+        facts[names.MESSAGE_ID] = message_id
+    return facts
+
+
+def _is_random(topic: str) -> bool:
+    """Whether this is an inbox or another topic of the system's; users' topics never begin like that."""
+    return topic.startswith(("_", "$"))
