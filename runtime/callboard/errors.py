@@ -196,7 +196,10 @@ class NoServerError(SubstrateError, ConnectionError):
     def __init__(self, servers: str, reason: str) -> None:
         self.servers = servers
         self.reason = reason
-        super().__init__(f"no NATS server at {servers} ({reason})")
+        super().__init__(
+            f"no NATS server at {servers} ({reason}); start one with 'nats-server -js', let 'callboard run TARGET "
+            "--embedded' bring its own, or name yours with --nats or NATS_URL"
+        )
 
 
 class ConnectionLostError(SubstrateError, ConnectionError):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, overload
 
 from callboard.actors.declaration import declare_class
+from callboard.brokers.topic import TopicTemplate
 from callboard.brokers.transport import Receipt
 from callboard.client.board import DEFAULT_TIMEOUT, Board
-from callboard.errors import ClosedError
+from callboard.errors import ClosedError, did_you_mean
 from callboard.message import BrokerMessage
 
 __all__ = ["Actor"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger("callboard.actor")
 
 
 class Actor:
@@ -36,11 +40,14 @@ class Actor:
     """Topics that this actor publishes to, with the types of their content. Their streams are created at start."""
 
     __callboard_board: Board | None = None
+    __callboard_noticed: ClassVar[set[str]]
+    """Undeclared topics that were logged already."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
             cls.name = cls.__name__
+        cls.__callboard_noticed = set()
         declare_class(cls)
 
     async def on_start(self) -> None:
@@ -72,9 +79,18 @@ class Actor:
     ) -> Receipt:
         """Publish and wait until it is stored; a repeated attempt of the same message stores nothing twice.
 
-        See `Board.publish` for guarantees and errors.
+        A topic that `publishes` does not declare is logged once. See `Board.publish` for guarantees and errors.
         """
+        self.__notice(topic)
         return await self._board.publish(topic, content, headers=headers, reply_topic=reply_topic)
+
+    def __notice(self, topic: str) -> None:
+        if topic in self.publishes or topic in self.__callboard_noticed:
+            return
+        self.__callboard_noticed.add(topic)
+        if not any(TopicTemplate.parse(declared).matches(topic) for declared in self.publishes):
+            hint = did_you_mean(topic, self.publishes)
+            logger.warning("%s publishes to %r, which its 'publishes' does not declare%s", self.name, topic, hint)
 
     @overload
     async def request(

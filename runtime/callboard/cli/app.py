@@ -12,7 +12,7 @@ import typer
 from callboard.cli.publish import publish
 from callboard.cli.request import request
 from callboard.cli.run import run
-from callboard.errors import CallboardError, NoServerError
+from callboard.errors import CallboardError
 from callboard.system.exitcode import ExitCode, exit_code_of
 
 __all__ = ["app", "main"]
@@ -58,12 +58,6 @@ def _run() -> int:
         return 130
     except _UsageError as error:
         return _fail(f"{error.format_message()}{_hint(error)}", ExitCode.WRONG_USE)
-    except NoServerError as error:
-        return _fail(
-            f"{error}; start one with 'callboard run TARGET --embedded', or give the address of yours with "
-            "--nats or NATS_URL",
-            ExitCode.NO_SERVER,
-        )
     except CallboardError as error:
         return _fail(str(error), exit_code_of(error) or ExitCode.REFUSED)
 

@@ -19,6 +19,7 @@ from callboard.errors import (
     ContentDecodeError,
     ContentEncodeError,
     DeadlineExceededError,
+    DeclarationError,
     HeaderError,
     MessageTooLargeError,
     SubstrateError,
@@ -66,7 +67,7 @@ class Verdict:
     failure: FailureClass | None = None
 
 
-_NEVER_BETTER = (ContentDecodeError, ContentEncodeError, MessageTooLargeError, HeaderError)
+_NEVER_BETTER = (ContentDecodeError, ContentEncodeError, DeclarationError, HeaderError, MessageTooLargeError)
 """Failures that the same message meets again at every attempt."""
 
 

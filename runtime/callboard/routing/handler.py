@@ -14,6 +14,7 @@ import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -224,6 +225,10 @@ class BrokerHandler:
             if span is not NO_SPAN:
                 _describe(span, verdict, attempt)
             await self._settler.settle(delivery, endpoint, verdict, attempt)
+            if verdict.failure is FailureClass.ACTOR and verdict.error is not None:
+                with suppress(AttributeError):  # the restart's span goes under this attempt's
+                    verdict.error.carrier = dict(span.carrier)  # type: ignore[attr-defined]
+                self._crash(verdict.error)
         except SubstrateError as error:
             logger.warning("message %s of %s goes back: %s", delivery.sequence, delivery.durable, error)
             await delivery.nak(SUBSTRATE_PAUSE)
@@ -288,6 +293,7 @@ class BrokerHandler:
         return self._threads
 
     async def _report(self, delivery: BrokerDelivery, verdict: Verdict, attempt: int) -> None:
+        """One line for each failed attempt, the traceback with the last one only."""
         error = verdict.error
         if verdict.failure is FailureClass.REFUSAL:
             logger.debug("message %s of %s refused: %s", delivery.sequence, delivery.durable, error)
@@ -302,12 +308,8 @@ class BrokerHandler:
             type(error).__name__,
             error,
             then,
-            exc_info=error
-            if verdict.failure is FailureClass.MESSAGE and not isinstance(error, CallboardError)
-            else None,
+            exc_info=error if verdict.reply is not None and not isinstance(error, CallboardError) else None,
         )
-        if verdict.failure is FailureClass.ACTOR and error is not None:
-            self._crash(error)
         await self._tell_actor(delivery, error)
 
     def _crash(self, error: BaseException) -> None:

@@ -257,7 +257,6 @@ class SupervisorRunner:
             self._ready.set()
 
     async def _sit_out(self, seat: Seat, error: Exception) -> None:
-        await seat.release(0.0)
         seat.state = State.BACKING_OFF
         delay = self._decider.outage(seat.name)
         self._journal.unavailable(seat.name, error, delay)

@@ -31,8 +31,6 @@ KILL_MARGIN = 5.0
 """Seconds after the grace period until a worker that did not stop is killed."""
 STABLE = 30.0
 """Seconds after which a worker's earlier deaths are forgotten."""
-_FINAL = {ExitCode.WRONG_USE, ExitCode.NO_SERVER, ExitCode.REFUSED}
-"""Before a worker was ever ready, these end the run: trying again would not help."""
 
 
 @frozen
@@ -54,6 +52,8 @@ class Parent:
         self._stopping = asyncio.Event()
         self._signals = 0
         self._code = 0
+        self._was_ready = False
+        """Whether a worker ever was: before that, an exit code is final, because trying again would not help."""
         self._lifeline: int | None = None
 
     async def run(self) -> int:
@@ -95,7 +95,8 @@ class Parent:
             code = await self._outlive(process)
             if self._stopping.is_set():
                 return
-            if (code in _FINAL and not ready.done()) or code == ExitCode.ACTOR_FAILED:
+            self._was_ready = self._was_ready or ready.done()
+            if (code > 0 and not self._was_ready) or code == ExitCode.ACTOR_FAILED:
                 self._end(code)
                 return
             deaths = 1 if clock() - begun > STABLE else deaths + 1
