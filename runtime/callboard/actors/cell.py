@@ -90,11 +90,13 @@ class Cell:
             await self._handler.drain()
 
     async def stop(self, grace: float) -> None:
-        """Drain, let what runs finish for `grace` seconds, hand back the rest, run `on_stop`. Never raises."""
-        handler, self._handler = self._handler, None
-        if handler is not None:
+        """Drain, let what runs finish for `grace` seconds, hand back the rest, run `on_stop`.
+
+        Idempotent, and never raises; a call during another may shorten the grace.
+        """
+        if self._handler is not None:
             try:
-                await handler.stop(grace)
+                await self._handler.stop(grace)
             except Exception:
                 logger.exception("%s did not stop cleanly", self.name)
         if self._started:

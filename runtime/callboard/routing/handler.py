@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 from callboard.brokers import wire
@@ -93,8 +94,11 @@ class BrokerHandler:
         self._threads: ThreadPoolExecutor | None = None
         self._crashed: asyncio.Future[None] | None = None
         self._unwatch: Callable[[], None] | None = None
-        self._stopping = False
-        self._idle = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
+        self._deadline = inf
+        """Loop time at which a stop cancels what still runs."""
+        self._changed = asyncio.Event()
+        """A slot became free, or the deadline nearer."""
 
     # Lifecycle
 
@@ -116,31 +120,36 @@ class BrokerHandler:
 
     async def drain(self) -> None:
         """Take no new messages and hand back those that have not begun. Idempotent."""
-        self._stopping = True
         await self._subscriber.drain()
 
     async def stop(self, grace: float) -> None:
-        """Drain, give what runs `grace` seconds, cancel and hand back the rest. Idempotent, never raises."""
+        """Drain, give what runs `grace` seconds, cancel and hand back the rest.
+
+        Idempotent; a call during another may shorten the grace, never extend it. Cancelling leaves the stop running.
+        """
+        self._deadline = min(self._deadline, asyncio.get_running_loop().time() + grace)
+        self._changed.set()
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._stop())
+        await asyncio.shield(self._ending)
+
+    async def _stop(self) -> None:
         await self.drain()
-        busy = [slot for slot in self._slots if slot.delivery is not None]
-        if busy:
-            await self._wait_idle(grace)
+        await self._until_idle(lambda: self._deadline)
         for slot in self._slots:
             slot.interrupt(Interruption.STOP)
-        if any(slot.delivery is not None for slot in self._slots):
-            await self._wait_idle(LAST_WAIT)
+        last = asyncio.get_running_loop().time() + LAST_WAIT
+        await self._until_idle(lambda: last)
         await self._end()
 
-    async def _wait_idle(self, seconds: float) -> None:
-        """Wait until no slot has a delivery, for at most `seconds`."""
-        self._idle.clear()
-        if all(slot.delivery is None for slot in self._slots):
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._idle.wait()
-        except TimeoutError:
-            return
+    async def _until_idle(self, deadline: Callable[[], float]) -> None:
+        """Wait until no slot has a delivery, until `deadline()` at most; it may come nearer meanwhile."""
+        clock = asyncio.get_running_loop().time
+        while any(slot.delivery is not None for slot in self._slots) and clock() < deadline():
+            self._changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline()):
+                    await self._changed.wait()
 
     async def _end(self) -> None:
         if self._unwatch is not None:
@@ -180,8 +189,8 @@ class BrokerHandler:
             finally:
                 slot.end()
                 intake.release(lane, clock() - begun, len(delivery.body))
-                if self._stopping and all(other.delivery is None for other in self._slots):
-                    self._idle.set()
+                if self._ending is not None:
+                    self._changed.set()
             if contextvars.copy_context() != clean:
                 self._spawn(slot)
                 return

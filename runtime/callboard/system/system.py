@@ -144,19 +144,16 @@ class System:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def drain(self) -> None:
-        """Take no new messages anywhere and hand back what has not begun."""
-        await asyncio.gather(*(runner.drain() for runner in self._runners))
-
     async def stop(self, grace: float | None = None) -> None:
-        """Drain and stop everything, within `grace` seconds (default: the system's). Idempotent."""
+        """Drain and stop everything, within `grace` seconds (default: the system's).
+
+        Idempotent; a call during another may shorten the grace, never extend it.
+        """
+        seconds = self._grace if grace is None else grace
+        await asyncio.gather(*(runner.stop(seconds) for runner in self._runners))
         stack, self._stack = self._stack, None
-        if stack is None:
-            return
-        async with stack:
-            await self.drain()
-            seconds = self._grace if grace is None else grace
-            await asyncio.gather(*(runner.stop(seconds) for runner in self._runners))
+        if stack is not None:
+            await stack.aclose()
 
     async def __aenter__(self) -> Self:
         await self.start()

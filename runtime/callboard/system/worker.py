@@ -101,9 +101,8 @@ class Worker:
         await asyncio.wait([ending, hurrying], return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
         if not ending.done():
-            await asyncio.wait([ending], timeout=SHORT_GRACE)
-        if ending.done():
-            ending.result()
+            await system.stop(SHORT_GRACE)
+        await ending
 
     def _on_signal(self) -> None:
         """The first drains, the second shortens the grace period, the third ends at once."""

@@ -233,7 +233,21 @@ async def test_child_that_crashes_while_later_ones_are_starting_is_restarted_mea
     assert not stage.live
 
 
-async def test_stop_during_startends_both(stage: Stage) -> None:
+async def test_crash_during_the_first_start_takes_it_over_when_siblings_depend_on_it(stage: Stage) -> None:
+    stage.failures["b"].extend([outage(), outage()])
+    runner = stage.runner(tree("a", "b", strategy="one_for_all"))
+    start = asyncio.create_task(runner.start())
+    await settle()
+
+    await stage.crash("a")
+    await start
+    await stage.clock.advance(60.0)
+
+    assert stage.events("start") == ["a", "b", "b", "a", "b"]
+    await runner.stop(0.0)
+
+
+async def test_stop_during_start_ends_both(stage: Stage) -> None:
     stage.stuck.add("b")
     runner = stage.runner(tree("a", "b"))
     start = asyncio.create_task(runner.start())
@@ -305,8 +319,21 @@ async def test_crash_during_a_restart_of_later_children_takes_the_restart_over(s
         assert len(stage.live) == 3
 
 
+async def test_restart_that_was_taken_over_does_not_happen_later(stage: Stage) -> None:
+    async with stage.running(tree("a", "b", strategy="rest_for_one")):
+        await stage.crash("b")
+        await stage.crash("b")
+        await stage.crash("a")
+        stage.log.clear()
+
+        await stage.clock.advance(60.0)
+
+        assert stage.log == []
+
+
 async def test_siblings_that_crash_together_cost_one_restart(stage: Stage) -> None:
-    async with stage.running(tree("a", "b", strategy="one_for_all")) as runner:
+    once = RestartIntensity(1, 60.0)
+    async with stage.running(tree("a", "b", strategy="one_for_all", intensity=once)) as runner:
         stage.parts["a"].crash(ValueError("first"))
         stage.parts["b"].crash(ValueError("second"))
         await settle()
@@ -314,7 +341,7 @@ async def test_siblings_that_crash_together_cost_one_restart(stage: Stage) -> No
         assert runner.states() == (ChildState("a", State.RUNNING, 1), ChildState("b", State.RUNNING, 1))
 
 
-async def test_normalend_of_a_transient_child_releases_it_and_leaves_it_stopped(stage: Stage) -> None:
+async def test_normal_end_of_a_transient_child_releases_it_and_leaves_it_stopped(stage: Stage) -> None:
     async with stage.running(Supervisor([child("a", "transient"), child("b")])) as runner:
         stage.parts["a"].finish()
         await settle()
@@ -375,7 +402,7 @@ async def test_parked_child_is_tried_again_each_minute_while_its_siblings_run(st
         assert state_of(runner, "a").state is State.PARKED
 
 
-async def test_essential_child_beyond_its_budgetends_the_root_with_everything_stopped(stage: Stage) -> None:
+async def test_essential_child_beyond_its_budget_ends_the_root_with_everything_stopped(stage: Stage) -> None:
     runner = stage.runner(Supervisor([child("a", essential=True), child("b")], intensity=ONE_IN_LONG))
     await runner.start()
     broken = ValueError("broken")
@@ -424,7 +451,7 @@ async def test_inner_supervisor_is_parked_with_all_its_children(stage: Stage) ->
         ]
 
 
-async def test_essential_child_deep_in_the_treeends_the_root(stage: Stage) -> None:
+async def test_essential_child_deep_in_the_tree_ends_the_root(stage: Stage) -> None:
     inner = Supervisor([child("b", essential=True)], intensity=RestartIntensity(0, 600.0))
     runner = stage.runner(Supervisor([child("a"), inner], intensity=RestartIntensity(0, 600.0)))
     await runner.start()
