@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import typed_settings as ts
-from attrs import evolve, field, fields, frozen, validators
+from attrs import Attribute, evolve, field, fields, frozen, validators
+from typed_settings.converters import get_default_cattrs_converter
 from typed_settings.exceptions import InvalidOptionsError, InvalidSettingsError, TsError
 from typed_settings.loaders import EnvLoader, FileLoader, Loader, YamlFormat
 
 from callboard.errors import ConfigError, did_you_mean
 
-__all__ = ["Settings", "StreamSettings", "load_settings"]
+__all__ = ["Settings", "StreamSettings", "load_settings", "read_settings"]
+
+T = TypeVar("T")
 
 DAY = 24 * 3600.0
+
+
+def _one_of(*known: object) -> Callable[[Any, Attribute[Any], object], None]:
+    def check(_: Any, attribute: Attribute[Any], value: object) -> None:
+        if value not in known:
+            raise ValueError(f"{attribute.name!r} must be one of {', '.join(map(str, known))}, not {value!r}")
+
+    return check
 
 
 @frozen
@@ -25,7 +37,7 @@ class StreamSettings:
     """Seconds that messages are kept."""
     duplicate_window: float = field(default=300.0, validator=validators.gt(0))
     """Seconds in which a repeated message is stored once."""
-    replicas: int = field(default=1, validator=validators.in_((1, 3, 5)))
+    replicas: int = field(default=1, validator=_one_of(1, 3, 5))
     """Copies in a cluster."""
 
 
@@ -40,7 +52,7 @@ class Settings:
     workers: int = field(default=1, validator=validators.ge(1))
     grace: float = field(default=30.0, validator=validators.ge(0))
     """Seconds that running handlers get to finish at a stop."""
-    log_level: str = field(default="info", validator=validators.in_(("debug", "info", "warning", "error")))
+    log_level: str = field(default="info", validator=_one_of("debug", "info", "warning", "error"))
     streams: StreamSettings = StreamSettings()
 
 
@@ -56,8 +68,19 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
     if file is not None:
         loaders.insert(0, FileLoader({"*": YamlFormat(section="callboard")}, [file]))
     given = {name: value for name, value in overrides.items() if value is not None}
+    return read_settings(Settings, loaders, **given)
+
+
+def read_settings(kind: type[T], loaders: list[Loader], **overrides: Any) -> T:
+    """Settings of any attrs class, from `loaders` and `overrides`, the later ones stronger.
+
+    Raises `ConfigError` in one line that names the setting.
+    """
+    converter: Any = get_default_cattrs_converter()
+    converter.detailed_validation = False  # its summary of a nested class leaves out what is wrong
     try:
-        return evolve(ts.load_settings(Settings, loaders), **given)
+        settings: Any = ts.load_settings(kind, loaders, converter=converter)
+        return cast("T", evolve(settings, **overrides))
     except InvalidOptionsError as error:
         text, _, keys = str(error).rpartition(": ")
         key = keys.split(",")[0].strip().rpartition(".")[2]

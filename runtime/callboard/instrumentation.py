@@ -45,8 +45,6 @@ class Endpoint:
     actor: str
     function: str
     """Qualified name of the handler's code."""
-    durable: str = ""
-    stream: str = ""
 
 
 class Incoming(Protocol):
@@ -63,6 +61,11 @@ class Incoming(Protocol):
     def identifier(self) -> UUID: ...
     @property
     def stream(self) -> str: ...
+    @property
+    def durable(self) -> str:
+        """The mailbox's durable consumer."""
+        ...
+
     @property
     def sequence(self) -> int: ...
     @property

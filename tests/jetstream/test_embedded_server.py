@@ -78,7 +78,7 @@ async def holds(condition: Callable[[], bool], *, within: float) -> bool:
     """Whether the condition becomes true in time."""
     try:
         async with asyncio.timeout(within):
-            while not condition():  # noqa: ASYNC110 - the event is in another process
+            while not condition():
                 await asyncio.sleep(0.01)
     except TimeoutError:
         return False

@@ -54,22 +54,22 @@ def is_actor(target: object) -> bool:
 
 def declaration_of(target: Any) -> ActorDeclaration:
     """The declaration of an actor class or function. Raises `DeclarationError` when it is none."""
-    if inspect.isclass(target):
-        declared = target.__dict__.get(_DECLARATION)
-        declaration = declared if isinstance(declared, ActorDeclaration) else declare_class(target)
-        if not declaration.actions:
+    if not is_actor(target):
+        if inspect.isclass(target):
             raise DeclarationError(
                 target.__qualname__, "has no handlers; decorate a method with @command, @query or @event"
             )
-        return declaration
-    if inspect.isfunction(target) and marks_of(target):
+        raise DeclarationError(repr(target), "is no actor: give a class or a function with handlers")
+    if not inspect.isclass(target):
         return _declare_function(target)
-    raise DeclarationError(repr(target), "is no actor: give a class or a function with handlers")
+    declared = target.__dict__.get(_DECLARATION)
+    return declared if isinstance(declared, ActorDeclaration) else declare_class(target)
 
 
 def declare_class(cls: type) -> ActorDeclaration:
     """Read and check a class, and remember the result on it."""
     _check_spelling(cls)
+    _check_methods(cls)
     where = cls.__qualname__
     name = _name(cls)
     values = {option: value for option in HandlerOptions.names() if (value := getattr(cls, option, None)) is not None}
@@ -128,6 +128,16 @@ def _check_spelling(cls: type) -> None:
             near = SequenceMatcher(None, name, option).ratio() >= _MISSPELLING
             if near and name != f"{option}s":
                 raise DeclarationError(cls.__qualname__, f"unknown option {name!r}; did you mean {option!r}?")
+
+
+def _check_methods(cls: type) -> None:
+    """Refuse handlers that nobody would find."""
+    for name, member in vars(cls).items():
+        if isinstance(member, staticmethod | classmethod) and (marks_of(member) or marks_of(member.__func__)):
+            raise DeclarationError(
+                f"{cls.__qualname__}.{name}",
+                f"handlers are ordinary methods; remove @{type(member).__name__}",
+            )
 
 
 def _publishes(where: str, publishes: Any) -> dict[str, Any]:

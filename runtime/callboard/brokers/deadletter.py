@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import traceback
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import datetime
 
+import msgspec
 from attrs import frozen
 
+from callboard.brokers import wire
 from callboard.brokers.delivery import BrokerDelivery
 
-__all__ = ["DeadLetter", "DeadLetters"]
+__all__ = ["DEAD_STREAM", "DEAD_TOPIC", "DeadLetter", "DeadLetters", "dead_letter_frame"]
 
 TRACEBACK_LINES = 40
+DEAD_STREAM = "CALLBOARD_DEAD"
+DEAD_TOPIC = "_callboard.dead"
+"""A letter's topic is this and the durable that gave the message up."""
+ORIGIN = "Callboard-Origin-"
+DEAD = "Callboard-Dead-"
 
 
 @frozen
@@ -50,3 +58,42 @@ class DeadLetters(ABC):
         `carrier` are the trace headers that a replay goes on from. Raises `SubstrateError` or
         `PublishRefusedError` when it is not stored: the delivery must not be terminated then.
         """
+
+
+def dead_letter_frame(letter: DeadLetter, carrier: Mapping[str, str], max_payload: int) -> wire.Frame:
+    """A dead letter on the wire: original body, original headers under `Callboard-Origin-`, the reason under
+    `Callboard-Dead-`.
+
+    One that would be too large loses its traceback first, then the original headers, then the body; stream and
+    sequence always lead back to the original.
+    """
+    delivery = letter.delivery
+    topic = f"{DEAD_TOPIC}.{delivery.durable}"
+    reason = {**_reason(letter), **carrier}
+    origin = {f"{ORIGIN}{name}": value for name, value in delivery.headers.items()}
+    traceback_line = {f"{DEAD}Traceback": _line(letter.traceback)}
+    for headers in ({**origin, **reason, **traceback_line}, {**origin, **reason}, reason):
+        frame = wire.Frame(topic, headers, delivery.body)
+        if frame.size <= max_payload:
+            return frame
+    return wire.Frame(topic, {**reason, f"{DEAD}Body": "left out"}, b"")
+
+
+def _reason(letter: DeadLetter) -> dict[str, str]:
+    delivery = letter.delivery
+    return {
+        wire.MESSAGE_ID: f"dead:{delivery.durable}:{delivery.stream}:{delivery.sequence}",
+        f"{DEAD}Topic": delivery.topic,
+        f"{DEAD}Stream": delivery.stream,
+        f"{DEAD}Sequence": str(delivery.sequence),
+        f"{DEAD}Durable": delivery.durable,
+        f"{DEAD}Attempts": str(letter.attempts),
+        f"{DEAD}At": wire.format_time(letter.at),
+        f"{DEAD}Error-Type": letter.error_type,
+        f"{DEAD}Error-Message": _line(letter.error_message),
+    }
+
+
+def _line(text: str) -> str:
+    """Any text as one line of printable characters: JSON."""
+    return msgspec.json.encode(text).decode()

@@ -71,8 +71,12 @@ class Lane:
     @property
     def room(self) -> int:
         """Deliveries that may still arrive: free slots and the prefetch window, less what waits."""
-        free = min(self.limit - self.running, self._intake.free)
-        return max(0, free + self.window.size(self.limit) - len(self.waiting))
+        return max(0, self.free + self.window.size(self.limit) - len(self.waiting))
+
+    @property
+    def free(self) -> int:
+        """Slots that could take a delivery of this mailbox now."""
+        return min(self.limit - self.running, self._intake.free)
 
     def offer(self, delivery: BrokerDelivery) -> None:
         """Take a delivery in."""

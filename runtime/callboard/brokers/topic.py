@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Self
 
@@ -10,7 +11,7 @@ from attrs import field, frozen
 
 from callboard.errors import TopicError
 
-__all__ = ["TopicTemplate", "check_reply_topic", "check_topic", "overlap"]
+__all__ = ["TopicTemplate", "check_reply_topic", "check_topic", "matches", "overlap"]
 
 MAX_TOPIC_BYTES = 1000
 """The server drops a connection whose subject nears 4096 bytes; the room left is for its own prefixes."""
@@ -105,13 +106,7 @@ class TopicTemplate:
 
     def matches(self, topic: str) -> bool:
         """Whether a message to `topic` is for this template."""
-        tokens = topic.split(".")
-        if self.tokens[-1] == ">":
-            if len(tokens) < len(self.tokens):
-                return False
-        elif len(tokens) != len(self.tokens):
-            return False
-        return all(mine in {"*", ">", theirs} for mine, theirs in zip(self.tokens, tokens, strict=False))
+        return _match(self.tokens, topic)
 
     def captures(self, topic: str) -> dict[str, str]:
         """The captured tokens of a topic that matches, by name."""
@@ -134,6 +129,21 @@ def _check_token(text: str, token: str, *, last: bool) -> None:
         raise TopicError(text, f"a wildcard fills a whole token; {token!r} mixes it with text")
     elif "{" in token or "}" in token:
         raise TopicError(text, f"a capture fills a whole token and is a name, such as {{code}}; not {token!r}")
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Whether a topic matches a filter."""
+    return topic_filter == topic or _match(topic_filter.split("."), topic)
+
+
+def _match(wanted: Sequence[str], topic: str) -> bool:
+    tokens = topic.split(".")
+    if wanted[-1] == ">":
+        if len(tokens) < len(wanted):
+            return False
+    elif len(tokens) != len(wanted):
+        return False
+    return all(mine in {"*", ">", theirs} for mine, theirs in zip(wanted, tokens, strict=False))
 
 
 def overlap(one: str, other: str) -> bool:

@@ -13,6 +13,7 @@ from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.mailbox import MailboxSpec
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.wire import Frame
+from callboard.clock import SYSTEM_CLOCK, Clock
 from callboard.lifecycle import Resource
 
 __all__ = ["BrokerTransport", "Receipt", "ReplyBox", "ReplyFrame", "Tick", "Topology"]
@@ -69,6 +70,8 @@ class BrokerTransport(Resource):
 
     attempts: Attempts
     dead_letters: DeadLetters
+    clock: Clock = SYSTEM_CLOCK
+    """What leases, deadlines and delays go by."""
 
     @property
     @abstractmethod

@@ -37,6 +37,7 @@ __all__ = [
     "own_headers",
     "parse_time",
     "system_header",
+    "travelling",
 ]
 
 CONTENT_TYPE = "Content-Type"
@@ -96,26 +97,34 @@ def check_headers(headers: Mapping[str, str], content_type: str) -> dict[str, st
     """
     checked: dict[str, str] = {}
     for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name):
-            raise HeaderError(name, "a name is made of letters, digits and !#$%&'*+-.^_`|~")
         if system_header(name):
             if name.lower() == "content-type" and value == content_type:
                 continue
             raise HeaderError(name, "is written by the system; choose another name")
-        _check_value(name, value)
+        if rule := _broken_rule(name, value):
+            raise HeaderError(name, rule)
         checked[name] = value
     return checked
 
 
-def _check_value(name: str, value: str) -> None:
+def travelling(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those of a message's own headers that can be sent on: other clients may have sent what we would refuse."""
+    return {name: value for name, value in headers.items() if not _broken_rule(name, value)}
+
+
+def _broken_rule(name: str, value: str) -> str:
+    """The rule that a header breaks; empty when it can be sent."""
+    if not _HEADER_NAME.fullmatch(name):
+        return "a name is made of letters, digits and !#$%&'*+-.^_`|~"
     if _CONTROL.search(value):
-        raise HeaderError(name, "a value has no line breaks or control characters")
+        return "a value has no line breaks or control characters"
     if value != value.strip():
-        raise HeaderError(name, "a value has no white space at its ends: the server would strip it")
+        return "a value has no white space at its ends: the server would strip it"
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise HeaderError(name, "the value is not valid Unicode") from None
+        return "the value is not valid Unicode"
+    return ""
 
 
 def check_size(frame: Frame, max_payload: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -40,11 +41,12 @@ def read_content(text: str | None) -> Any:
     """The content as plain values. Wrong JSON is wrong use."""
     if text is None:
         return None
-    source = sys.stdin.read() if text == "-" else text
+    source = sys.stdin.buffer.read() if text == "-" else os.fsencode(text)
     try:
-        return JSON.decode(source.encode())
-    except (ContentDecodeError, UnicodeEncodeError) as error:
-        raise typer.BadParameter(f"the content is no JSON: {error} (in {source[:60]!r})") from error
+        return JSON.decode(source)
+    except ContentDecodeError as error:
+        shown = source[:60].decode(errors="replace")
+        raise typer.BadParameter(f"the content is no JSON: {error} (in {shown!r})") from error
 
 
 def read_headers(pairs: list[str] | None) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
 from uuid import UUID, uuid4
 
@@ -104,7 +104,8 @@ class Board:
         timeout: float = DEFAULT_TIMEOUT,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """Publish a command or query and wait for its handler's answer: at most `timeout` seconds in all.
+        """Publish a command or query and wait for its handler's answer: at most `timeout` seconds in all, and inside
+        the handler of a request no longer than its own caller waits.
 
         The answer is structured as `returns`, or comes as plain values. The deadline travels with the request: no
         handler begins it later, and nested requests inherit it. Each call is a new request with a new identifier.
@@ -115,6 +116,7 @@ class Board:
         """
         check_topic(topic)
         identifier = uuid4()
+        timeout = self._patience(timeout)
         span = self._instrumentation.request(topic, identifier)
         try:
             async with asyncio.timeout(timeout):
@@ -153,17 +155,23 @@ class Board:
             system = {
                 wire.REPLY_VIA: "core",
                 wire.DEADLINE: wire.format_time(deadline),
-                wire.TTL: str(_time_to_live(deadline)),
+                wire.TTL: str(max(1, round(timeout)) + TTL_MARGIN),
             }
             await self._transport.publish(wire.encode(message, carrier=span.carrier, system=system))
             return await _matching(box, identifier)
         finally:
             box.close()
 
-    @staticmethod
-    def _deadline(timeout: float) -> datetime:
+    def _patience(self, timeout: float) -> float:
+        """`timeout`, or the seconds left to the caller of the request being handled, when they are fewer."""
+        current = CURRENT.get()
+        if current is None or current.deadline is None:
+            return timeout
+        return min(timeout, (current.deadline - self._transport.clock.now()).total_seconds())
+
+    def _deadline(self, timeout: float) -> datetime:
         """When the caller stops waiting; the deadline of the request being handled, when that is earlier."""
-        deadline = datetime.now(UTC) + timedelta(seconds=timeout)
+        deadline = self._transport.clock.now() + timedelta(seconds=timeout)
         current = CURRENT.get()
         if current is not None and current.deadline is not None:
             return min(deadline, current.deadline)
@@ -182,10 +190,6 @@ class Board:
 
 TTL_MARGIN = 60
 """Seconds that the stream keeps a request longer than its caller waits."""
-
-
-def _time_to_live(deadline: datetime) -> int:
-    return max(1, round((deadline - datetime.now(UTC)).total_seconds())) + TTL_MARGIN
 
 
 async def _matching(box: ReplyBox, identifier: UUID) -> ReplyFrame:

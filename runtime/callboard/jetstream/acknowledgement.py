@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 from attrs import frozen
@@ -35,6 +34,8 @@ BUDGET = 16.0
 """Seconds that an unknown outcome is retried: a frozen leader costs up to 7, an election included."""
 ATTEMPT = 4.0
 """Seconds for one acknowledgement."""
+STREAM_CHECK = 3.0
+"""Seconds to ask whether there is a stream at all, when none acknowledges."""
 IN_FLIGHT = 1024
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 _RETRYABLE = {503}
@@ -53,6 +54,38 @@ class _Again(Exception):
     """This attempt's outcome is unknown; try again with the same `Nats-Msg-Id`."""
 
 
+class _Silence(_Again):
+    """No acknowledgement came in time."""
+
+
+@frozen
+class _Problem:
+    code: int
+    err_code: int = 0
+    description: str = "no reason given"
+
+
+@frozen
+class _Answer:
+    """What the server answers to a publish. Without stream and error: nobody listens."""
+
+    stream: str = ""
+    seq: int = 0
+    duplicate: bool = False
+    error: _Problem | None = None
+
+
+def _answer_of(message: Msg) -> _Answer | None:
+    """None when some other listener of the topic answered, and not the stream."""
+    if message.headers is not None and message.headers.get("Status") == "503":
+        return _Answer()
+    try:
+        answer = msgspec.json.decode(message.data, type=_Answer)
+    except msgspec.DecodeError:
+        return None
+    return answer if answer.stream or answer.error is not None else None
+
+
 class AcknowledgedPublisher:
     """Publishes and waits for the stream's word, however many at once."""
 
@@ -61,7 +94,7 @@ class AcknowledgedPublisher:
         self._api = api
         self._inbox = ""
         self._count = 0
-        self._pending: dict[str, tuple[asyncio.Future[Msg], float, str]] = {}
+        self._pending: dict[str, tuple[asyncio.Future[_Answer], float, str]] = {}
         """In flight by token, oldest first: future, loop time of giving up, subject."""
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
 
@@ -86,6 +119,9 @@ class AcknowledgedPublisher:
                 async with self._in_flight:
                     answer = await self._attempt(subject, body, headers)
                 return await self._read(subject, answer)
+            except _Silence as again:
+                reason = str(again)
+                await self._check_stream(subject)
             except _Again as again:
                 reason = str(again)
             if loop.time() + pause - begun > BUDGET:
@@ -93,11 +129,11 @@ class AcknowledgedPublisher:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _attempt(self, subject: str, body: bytes, headers: Mapping[str, str] | None) -> Msg:
+    async def _attempt(self, subject: str, body: bytes, headers: Mapping[str, str] | None) -> _Answer:
         loop = asyncio.get_running_loop()
         self._count += 1
         token = str(self._count)
-        future: asyncio.Future[Msg] = loop.create_future()
+        future: asyncio.Future[_Answer] = loop.create_future()
         self._pending[token] = (future, loop.time() + ATTEMPT, subject)
         try:
             await self._connection.client.publish(
@@ -116,30 +152,32 @@ class AcknowledgedPublisher:
             if future.done() and not future.cancelled():
                 future.exception()
 
-    async def _read(self, subject: str, answer: Msg) -> PublishAck:
-        if answer.headers is not None and answer.headers.get("Status") == "503":
+    async def _read(self, subject: str, answer: _Answer) -> PublishAck:
+        if (error := answer.error) is None:
+            if answer.stream:
+                return PublishAck(answer.stream, answer.seq, answer.duplicate)
             await self._check_stream(subject)
             raise _Again("the stream has no leader")
-        result: dict[str, Any] = msgspec.json.decode(answer.data)
-        if (error := result.get("error")) is None:
-            return PublishAck(result["stream"], result["seq"], bool(result.get("duplicate")))
-        if error["code"] in _RETRYABLE and error.get("err_code") != 10077:
-            raise _Again(error.get("description", "temporarily unavailable"))
-        raise PublishRefusedError(subject, error.get("description", "no reason given"), code=error.get("err_code"))
+        if error.code in _RETRYABLE and error.err_code != 10077:
+            raise _Again(error.description)
+        raise PublishRefusedError(subject, error.description, code=error.err_code)
 
     async def _check_stream(self, subject: str) -> None:
         """Nobody answered: raises `NoStreamError` when that is because there is no stream."""
         try:
-            streams = await self._api.streams_touching(subject)
-        except UnavailableError:
+            async with asyncio.timeout(STREAM_CHECK):
+                streams = await self._api.streams_touching(subject)
+        except (UnavailableError, TimeoutError):
             return
         if not streams:
             raise NoStreamError(subject)
 
     async def _on_ack(self, message: Msg) -> None:
         entry = self._pending.get(message.subject.rpartition(".")[2])
-        if entry is not None and not entry[0].done():
-            entry[0].set_result(message)
+        if entry is None or entry[0].done():
+            return
+        if (answer := _answer_of(message)) is not None:
+            entry[0].set_result(answer)
 
     def _on_reconnect(self) -> None:
         """What was in flight may be lost with the old connection: send it again now, not when it times out."""
@@ -160,4 +198,4 @@ class AcknowledgedPublisher:
             if until > now:
                 return
             if not future.done():
-                future.set_exception(_Again("no acknowledgement in time"))
+                future.set_exception(_Silence("no acknowledgement in time"))

@@ -31,6 +31,7 @@ HEARTBEAT = 1.0
 """Seconds between signs of life of an idle pull."""
 MISSED = 2.5
 """Heartbeats without any sign of life after which the pulls count as lost."""
+LONGEST_PATIENCE = 8
 DRAIN = 2.0
 """Seconds to wait for the server's word that nothing more comes."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
@@ -65,6 +66,8 @@ class JetStreamMailbox:
         self._owed = 0
         self._count = 0
         self._seen = 0.0
+        self._patience = 1
+        """Doubles with each silence: pulls that seem lost may still be alive at a frozen server."""
         self._wanted = asyncio.Event()
         self._puller: asyncio.Task[None] | None = None
         self._pause = 0.0
@@ -113,9 +116,11 @@ class JetStreamMailbox:
     # Pulling
 
     def _refill(self) -> None:
-        """There may be room: ask for more once half of the capacity is empty."""
-        lane = self._lane
-        if lane is not None and (self._owed + len(lane.waiting)) * 2 <= lane.capacity:
+        """There may be room: ask for more when slots would stay idle, or once half of the capacity is empty."""
+        if (lane := self._lane) is None:
+            return
+        coming = self._owed + len(lane.waiting)
+        if coming < lane.free or coming * 2 <= lane.capacity:
             self._wanted.set()
 
     async def _pull_for_ever(self) -> None:
@@ -177,6 +182,7 @@ class JetStreamMailbox:
         try:
             now = asyncio.get_running_loop().time()
             self._seen = now
+            self._patience = 1
             if message.reply.startswith("$JS.ACK."):
                 self._take(JetStreamDelivery(self._connection.client, message, now))
             else:
@@ -206,7 +212,7 @@ class JetStreamMailbox:
         reason = headers.get("Description", "")
         if status in {"404", "408"}:
             self._pull_again()
-        elif status == "400" or "Consumer Deleted" in reason:
+        elif status == "400" or "Consumer Deleted" in reason or "Exceeded MaxRequest" in reason:
             self._on_crash(TopologyError(f"mailbox {self.durable}", f"the server ended it: {status} {reason}"))
         else:  # 409 leadership change or server shutdown, 503 nobody answers: soon again
             logger.debug("mailbox %s: %s %s", self.durable, status, reason)
@@ -216,6 +222,7 @@ class JetStreamMailbox:
 
     def _on_reconnect(self) -> None:
         self._forget()
+        self._patience = 1
         self._seen = asyncio.get_running_loop().time()
         self._pull_again()
 
@@ -229,9 +236,14 @@ class JetStreamMailbox:
 
     def check(self, now: float) -> None:
         """Pull anew when the server has been silent too long; called by the process's timer."""
-        if self._pulls and now - self._seen > HEARTBEAT * MISSED and self._connection.client.is_connected:
+        if (
+            self._pulls
+            and now - self._seen > HEARTBEAT * MISSED * self._patience
+            and self._connection.client.is_connected
+        ):
             logger.warning("mailbox %s: no sign of life for %.1f s, pulling again", self.durable, now - self._seen)
             self._seen = now
+            self._patience = min(self._patience * 2, LONGEST_PATIENCE)
             self._forget()
             self._pull_again()
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from attrs import frozen
 
+from callboard.brokers.deadletter import DEAD_STREAM, DEAD_TOPIC
 from callboard.brokers.mailbox import MailboxSpec, Order, Start
 from callboard.brokers.topic import TopicTemplate, overlap
 from callboard.errors import TopologyError
 from callboard.jetstream.api import STREAM_NAME_IN_USE, SUBJECTS_OVERLAP, ApiError, ConsumerInfo, JetStreamApi
 from callboard.jetstream.attempts import BUCKET, BUCKET_STREAM
-from callboard.jetstream.deadletter import DEAD_STREAM, DEAD_SUBJECTS
 
 __all__ = ["StreamOptions", "TopologyManager", "covers", "is_unicast", "stream_name"]
 
@@ -157,7 +157,7 @@ class TopologyManager:
     async def _own_streams(self) -> None:
         """The stream of dead letters and the bucket of what we remember."""
         dead = {
-            **self._stream_config(DEAD_STREAM, [f"{DEAD_SUBJECTS}.>"]),
+            **self._stream_config(DEAD_STREAM, [f"{DEAD_TOPIC}.>"]),
             "max_age": 0,
             "discard": "new",
         }

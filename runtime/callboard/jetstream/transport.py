@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
+from attrs import evolve
 from nats.errors import Error as NatsError
 
 from callboard.brokers import wire
 from callboard.brokers.delivery import BrokerDelivery
+from callboard.brokers.keeper import Keeper
 from callboard.brokers.mailbox import MailboxSpec
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.topic import overlap
 from callboard.brokers.transport import BrokerTransport, Receipt, ReplyBox, Tick, Topology
 from callboard.brokers.wire import Frame, check_size
-from callboard.errors import NoHandlerError, NoStreamError, PublishUnknownError
+from callboard.errors import NoHandlerError, NoStreamError, PublishRefusedError, PublishUnknownError
 from callboard.jetstream.acknowledgement import AcknowledgedPublisher
 from callboard.jetstream.api import JetStreamApi
 from callboard.jetstream.attempts import JetStreamAttempts
 from callboard.jetstream.connection import ConnectionOptions, NatsConnection
 from callboard.jetstream.deadletter import JetStreamDeadLetters
-from callboard.jetstream.keeper import Keeper
 from callboard.jetstream.mailbox import JetStreamMailbox
 from callboard.jetstream.reply import ReplyBoxes
 from callboard.jetstream.subscriber import JetStreamBrokerSubscriber
@@ -28,6 +29,7 @@ from callboard.jetstream.topology import StreamOptions, TopologyManager, is_unic
 
 __all__ = ["JetStreamTransport"]
 
+MESSAGE_TTL_DISABLED = 10166
 REMEMBERED_TOPICS = 10_000
 HANDLED_FOR = 10.0
 """Seconds for which "somebody handles this topic" is believed without asking again."""
@@ -71,7 +73,14 @@ class JetStreamTransport(BrokerTransport):
         return ()
 
     async def publish(self, frame: Frame) -> Receipt:
-        ack = await self._publisher.publish(frame)
+        try:
+            ack = await self._publisher.publish(frame)
+        except PublishRefusedError as refusal:
+            if refusal.code != MESSAGE_TTL_DISABLED or wire.TTL not in frame.headers:
+                raise
+            # An operator's stream; ours allow it. The message then stays as long as the stream keeps all others.
+            headers = {name: value for name, value in frame.headers.items() if name != wire.TTL}
+            ack = await self._publisher.publish(evolve(frame, headers=headers))
         return Receipt(frame.topic, frame.headers.get(wire.IDENTIFIER, ""), ack.stream, ack.sequence, ack.duplicate)
 
     async def send(self, frame: Frame) -> None:

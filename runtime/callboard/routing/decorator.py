@@ -41,7 +41,7 @@ def _decorate(kind: Kind, topic: str, options: dict[str, Any]) -> Callable[[Any]
 
     def decorate(function: F) -> F:
         if not callable(function):
-            raise DeclarationError(where, "decorates functions and methods; put it below @staticmethod and the like")
+            raise DeclarationError(where, f"decorates functions and ordinary methods, not {function!r:.100}")
         marks = marks_of(function)
         if any(other.kind is not kind for other in marks):
             raise MixedDecoratorKindsError(

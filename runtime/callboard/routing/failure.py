@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from enum import StrEnum
+from math import inf
 from random import random as _random
 from typing import Any
 
@@ -88,14 +88,14 @@ class FailurePolicy:
         error: BaseException,
         *,
         attempt: int,
-        expires: datetime | None = None,
+        remaining: float = inf,
         drop_expired: bool = False,
         random: Callable[[], float] = _random,
     ) -> Verdict:
         """The verdict on a failed attempt (1 is the first).
 
-        `expires` is the caller's deadline: a retry that would come after it is not made. `drop_expired` says
-        that a message past its deadline needs no dead letter (a query).
+        `remaining` are the seconds to the caller's deadline: a retry that would come after it is not made.
+        `drop_expired` says that a message past its deadline needs no dead letter (a query).
         """
         match error:
             case ActorCrash():
@@ -107,17 +107,17 @@ class FailurePolicy:
             case DeadlineExceededError():
                 return self._final(Settlement.ACK if drop_expired else Settlement.DEAD_LETTER, error)
             case _:
-                return self._judge_message(error, attempt, expires, random)
+                return self._judge_message(error, attempt, remaining, random)
 
     def _judge_message(
-        self, error: BaseException, attempt: int, expires: datetime | None, random: Callable[[], float]
+        self, error: BaseException, attempt: int, remaining: float, random: Callable[[], float]
     ) -> Verdict:
         action = self._action(error)
         if action is FailureAction.DISCARD:
             return self._final(Settlement.DISCARD, error)
         if action is FailureAction.RETRY and attempt <= len(self.delays):
             delay = jittered(self.delays[attempt - 1], random)
-            if expires is None or datetime.now(UTC).timestamp() + delay < expires.timestamp():
+            if delay < remaining:
                 return Verdict(Settlement.RETRY, delay, error=error, failure=FailureClass.MESSAGE)
         return self._final(Settlement.DEAD_LETTER, error)
 
@@ -129,7 +129,9 @@ class FailurePolicy:
         for kind in type(error).__mro__:
             if kind in self.rules:
                 return self.rules[kind]
-        return FailureAction.REJECT if isinstance(error, _NEVER_BETTER) else FailureAction.RETRY
+            if kind in _NEVER_BETTER:
+                return FailureAction.REJECT
+        return FailureAction.RETRY
 
 
 def error_response(error: BaseException) -> BrokerResponse:
@@ -137,6 +139,14 @@ def error_response(error: BaseException) -> BrokerResponse:
     status, text, retryable = _public(error)
     body: dict[str, Any] = {"type": type(error).__name__, "message": text, "retryable": retryable}
     return BrokerResponse({"error": body}, status=status)
+
+
+_INTERNAL = "the handler failed; its service has the details in its log and its dead letters"
+_PUBLIC: tuple[tuple[type[BaseException], str], ...] = (
+    (ContentEncodeError, "the handler's result cannot be serialised"),
+    (MessageTooLargeError, "what the handler sends is too large for one message"),
+)
+"""Failures of the service whose reason gives nothing internal away."""
 
 
 def _public(error: BaseException) -> tuple[int, str, bool]:
@@ -148,6 +158,4 @@ def _public(error: BaseException) -> tuple[int, str, bool]:
         return 404, str(error), False
     if isinstance(error, DeadlineExceededError):
         return 504, "the deadline passed before the request was handled", True
-    if isinstance(error, ContentEncodeError):
-        return 500, "the handler's result cannot be serialised", False
-    return 500, "the handler failed; its service has the details in its log and its dead letters", False
+    return 500, next((text for kind, text in _PUBLIC if isinstance(error, kind)), _INTERNAL), False

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from math import inf
 from typing import Any
 
@@ -36,6 +36,7 @@ from callboard.errors import (
     ContentDecodeError,
     DeadlineExceededError,
     HandlerTimeoutError,
+    PublishRefusedError,
     SubstrateError,
     TopicError,
 )
@@ -176,7 +177,7 @@ class BrokerHandler:
 
     async def _work(self, slot: Slot) -> None:
         intake = self._subscriber.intake
-        clock = asyncio.get_running_loop().time
+        clock = self._transport.clock.time
         clean = contextvars.copy_context()
         while True:
             lane, delivery = await intake.take()
@@ -184,7 +185,9 @@ class BrokerHandler:
             slot.begin(delivery, lane.lease)
             try:
                 await self._handle(slot, delivery)
-            except Exception:
+            except BaseException as error:
+                if _ends_slot(error):
+                    raise
                 logger.exception("message %s of %s could not be settled", delivery.sequence, delivery.durable)
             finally:
                 slot.end()
@@ -238,7 +241,7 @@ class BrokerHandler:
                 with suppress(AttributeError):  # the restart's span goes under this attempt's
                     verdict.error.carrier = dict(span.carrier)  # type: ignore[attr-defined]
                 self._crash(verdict.error)
-        except SubstrateError as error:
+        except (SubstrateError, PublishRefusedError) as error:
             logger.warning("message %s of %s goes back: %s", delivery.sequence, delivery.durable, error)
             await delivery.nak(SUBSTRATE_PAUSE)
         finally:
@@ -249,23 +252,20 @@ class BrokerHandler:
         """Run the handler once, and judge."""
         expires = wire.parse_time(delivery.headers.get(wire.DEADLINE)) if delivery.headers else None
         try:
-            return await self._run(slot, _due(action, delivery, expires), delivery, expires)
-        except asyncio.CancelledError as error:
-            why = slot.interrupted()
-            if why is Interruption.STOP:
-                return Verdict(Settlement.HAND_BACK)
-            task = asyncio.current_task()
-            if why is None and task is not None and task.cancelling():
+            return await self._run(slot, self._due(action, delivery, expires), delivery, expires)
+        except BaseException as error:  # whatever a handler raises is judged, here and only here
+            if _ends_slot(error):
                 raise
-            failure: BaseException = error
-            if why is Interruption.TIMEOUT and action is not None:
+            failure = error
+            if slot.interruption is Interruption.STOP:  # whatever it raised, it was not left to finish
+                return Verdict(Settlement.HAND_BACK)
+            if isinstance(error, asyncio.CancelledError) and slot.interruption is Interruption.TIMEOUT and action:
                 failure = HandlerTimeoutError(action.endpoint.function, action.options.timeout or 0.0)
                 failure.__cause__ = error
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is judged, here and only here
-            failure = error
         policy = action.policy if action is not None else _NO_RETRY
         drop = action is not None and action.kind is Kind.QUERY
-        verdict = policy.judge(failure, attempt=attempt, expires=expires, drop_expired=drop)
+        remaining = inf if expires is None else (expires - self._transport.clock.now()).total_seconds()
+        verdict = policy.judge(failure, attempt=attempt, remaining=remaining, drop_expired=drop)
         await self._report(delivery, verdict, attempt)
         return verdict
 
@@ -276,11 +276,11 @@ class BrokerHandler:
         own = message.headers
         tokens = (
             CURRENT.set(Current(delivery, expires)),
-            REQUEST_HEADERS_CONTEXT_VAR.set(dict(own)),
+            REQUEST_HEADERS_CONTEXT_VAR.set(wire.travelling(own)),
             REQUEST_REPLY_TOPIC_CONTEXT_VAR.set(message.reply_topic),
             REQUEST_USER_CONTEXT_VAR.set(user_of(own)),
         )
-        slot.enter_handler(action.options.timeout if action.asynchronous else None)
+        slot.enter_handler(self._deadline_of(action))
         try:
             response = await self._dispatcher.perform(action, message, self._calls[action], self._pool(action))
             slot.leave_handler()
@@ -291,6 +291,19 @@ class BrokerHandler:
             REQUEST_HEADERS_CONTEXT_VAR.reset(tokens[1])
             REQUEST_REPLY_TOPIC_CONTEXT_VAR.reset(tokens[2])
             REQUEST_USER_CONTEXT_VAR.reset(tokens[3])
+
+    def _due(self, action: Action | None, delivery: BrokerDelivery, expires: datetime | None) -> Action:
+        """The handler, if there is one and somebody still waits for it."""
+        if action is None:
+            raise ActionNotFoundError(delivery.topic)
+        if expires is not None and expires < self._transport.clock.now():
+            raise DeadlineExceededError(delivery.topic, wire.format_time(expires))
+        return action
+
+    def _deadline_of(self, action: Action) -> float:
+        """When a handler that begins now is cancelled; a thread cannot be."""
+        timeout = action.options.timeout if action.asynchronous else None
+        return inf if timeout is None else self._transport.clock.time() + timeout
 
     def _pool(self, action: Action) -> ThreadPoolExecutor | None:
         """Threads for handlers that are plain functions: as many as there are slots, so none waits for another."""
@@ -322,7 +335,8 @@ class BrokerHandler:
         await self._tell_actor(delivery, error)
 
     def _crash(self, error: BaseException) -> None:
-        """Let `wait()` raise; the first crash counts."""
+        """Let `wait()` raise; the first crash counts. What waits is not for this instance any more."""
+        self._subscriber.intake.close()
         if self._crashed is not None and not self._crashed.done():
             self._crashed.set_exception(error)
 
@@ -333,17 +347,21 @@ class BrokerHandler:
             answer = self._on_failure(error, delivery.message)
             if answer is not None:
                 await answer
-        except Exception:
+        except BaseException as raised:
+            if _ends_slot(raised):
+                raise
             logger.exception("on_failure of %s raised", delivery.durable)
 
 
-def _due(action: Action | None, delivery: BrokerDelivery, expires: datetime | None) -> Action:
-    """The handler, if there is one and somebody still waits for it."""
-    if action is None:
-        raise ActionNotFoundError(delivery.topic)
-    if expires is not None and expires < datetime.now(UTC):
-        raise DeadlineExceededError(delivery.topic, wire.format_time(expires))
-    return action
+def _ends_slot(error: BaseException) -> bool:
+    """Whether an exception ends the task and not just the message: somebody cancels the task, or the process ends.
+
+    A handler may raise `CancelledError` by itself, and frameworks raise subclasses of `BaseException`.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
 
 
 def _answer(delivery: BrokerDelivery, response: BrokerResponse) -> Verdict:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 
 from callboard.brokers import wire
 from callboard.brokers.deadletter import DeadLetter
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.transport import BrokerTransport
-from callboard.errors import CallboardError, PublishRefusedError, SubstrateError
+from callboard.errors import CallboardError, MessageTooLargeError, PublishRefusedError, SubstrateError
 from callboard.instrumentation import Endpoint, Instrumentation
 from callboard.message import BrokerMessageV1, BrokerMessageV1Payload
-from callboard.routing.failure import Settlement, Verdict
+from callboard.routing.failure import Settlement, Verdict, error_response
 from callboard.routing.request import BrokerResponse
 
 __all__ = ["Settler", "reply_frame"]
@@ -71,7 +70,7 @@ class Settler:
     async def _put(self, delivery: BrokerDelivery, endpoint: Endpoint, error: BaseException, attempt: int) -> None:
         span = self._instrumentation.dead_letter(endpoint, delivery)
         try:
-            letter = DeadLetter.of(delivery, error, attempt, datetime.now(UTC))
+            letter = DeadLetter.of(delivery, error, attempt, self._transport.clock.now())
             await self._transport.dead_letters.put(letter, dict(span.carrier))
         except CallboardError as problem:
             span.fail(type(problem).__name__, str(problem))
@@ -81,23 +80,30 @@ class Settler:
 
     async def _reply(self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict) -> None:
         """Answer, when somebody asked. A reply that its topic cannot take is dead-lettered; the handler does not
-        run again for it."""
+        run again for it. One that is too large is replaced by an error reply as well."""
         if verdict.reply is None or not (reply_topic := delivery.headers.get(wire.REPLY_TOPIC)):
             return
         span = self._instrumentation.reply(endpoint, delivery)
         try:
             frame = verdict.frame or reply_frame(delivery, verdict.reply)
             frame.headers.update(span.carrier)
-            if self._direct(delivery, reply_topic):
-                await self._transport.send(frame)
-            else:
-                await self._transport.publish(frame)
+            await self._send(delivery, frame)
         except CallboardError as error:
             span.fail(type(error).__name__, str(error))
             logger.error("reply to %s cannot be delivered: %s", reply_topic, error)  # noqa: TRY400
             await self._put(delivery, endpoint, error, 1)
+            if isinstance(error, MessageTooLargeError):
+                failure = reply_frame(delivery, error_response(error))
+                failure.headers.update(span.carrier)
+                await self._send(delivery, failure)
         finally:
             span.end()
+
+    async def _send(self, delivery: BrokerDelivery, frame: wire.Frame) -> None:
+        if self._direct(delivery, frame.topic):
+            await self._transport.send(frame)
+        else:
+            await self._transport.publish(frame)
 
     def _direct(self, delivery: BrokerDelivery, reply_topic: str) -> bool:
         via = delivery.headers.get(wire.REPLY_VIA)
@@ -109,7 +115,9 @@ def reply_frame(delivery: BrokerDelivery, response: BrokerResponse) -> wire.Fram
 
     Raises `ContentEncodeError`, `HeaderError` or `TopicError`.
     """
-    own = wire.own_headers(delivery.headers) if response.headers is None else response.headers
+    own = response.headers
+    if own is None:
+        own = wire.travelling(wire.own_headers(delivery.headers))
     reply = BrokerMessageV1(
         delivery.headers[wire.REPLY_TOPIC],
         BrokerMessageV1Payload(response.content, own, response.status),

@@ -38,7 +38,7 @@ class HandlerSignature:
         `self`."""
         parameters = list(inspect.signature(function).parameters.values())[1 if bound else 0 :]
         hints = _hints(function, where)
-        request: str | None = None
+        request = _annotated_request(where, hints)
         content: str | None = None
         taken: list[str] = []
         for parameter in parameters:
@@ -50,7 +50,7 @@ class HandlerSignature:
             if name in captures:
                 _check_capture(where, name, hints.get(name, str))
                 taken.append(name)
-            elif hints.get(name) is BrokerRequest or (name not in hints and request is None):
+            elif name == request or (name not in hints and request is None):
                 request = name
             elif parameter.default is not parameter.empty:
                 continue
@@ -85,6 +85,14 @@ def _hints(function: Callable[..., Any], where: str) -> dict[str, Any]:
             where,
             f"annotation {error.name!r} is not known where the handler is declared; define or import it above",
         ) from error
+
+
+def _annotated_request(where: str, hints: Mapping[str, Any]) -> str | None:
+    """The parameter annotated `BrokerRequest`, wherever it stands."""
+    names = [name for name, hint in hints.items() if hint is BrokerRequest and name != "return"]
+    if len(names) > 1:
+        raise DeclarationError(where, f"both {names[0]!r} and {names[1]!r} would get the request; one is enough")
+    return names[0] if names else None
 
 
 def _check_capture(where: str, name: str, hint: Any) -> None:

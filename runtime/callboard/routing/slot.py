@@ -32,7 +32,7 @@ class Slot:
         self.delivery: BrokerDelivery | None = None
         self.lease = 30.0
         self.deadline = inf
-        """Loop time at which the handler is cancelled."""
+        """Time at which the handler is cancelled."""
         self.running = False
         self.interruption: Interruption | None = None
 
@@ -42,13 +42,16 @@ class Slot:
         self.lease = lease
         self.interruption = None
 
-    def enter_handler(self, timeout: float | None) -> None:
-        """The handler begins; it has `timeout` seconds."""
-        self.deadline = inf if timeout is None else asyncio.get_running_loop().time() + timeout
+    def enter_handler(self, deadline: float) -> None:
+        """The handler begins; it has until `deadline`."""
+        self.deadline = deadline
         self.running = True
 
     def leave_handler(self) -> None:
-        """The handler ended, however it did."""
+        """The handler ended, however it did. An interruption is over then and counts as no cancellation of the task:
+        what runs next in it (task groups, timeouts) must not believe that it is cancelled."""
+        if self.running and self.interruption is not None and self.task is not None:
+            self.task.uncancel()
         self.running = False
         self.deadline = inf
 
@@ -61,9 +64,3 @@ class Slot:
         if self.running and self.interruption is None and self.task is not None:
             self.interruption = why
             self.task.cancel()
-
-    def interrupted(self) -> Interruption | None:
-        """Called where a cancellation surfaced: why the runtime did it, or None when somebody else did."""
-        if self.interruption is not None and self.task is not None:
-            self.task.uncancel()
-        return self.interruption

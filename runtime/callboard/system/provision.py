@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
 
 import attrs
-import typed_settings as ts
-from typed_settings.exceptions import TsError
 from typed_settings.loaders import EnvLoader
 
 from callboard.actors import ActorDeclaration
+from callboard.config import read_settings
 from callboard.errors import ConfigError, DeclarationError
 from callboard.supervision import Supervisor
 
@@ -35,7 +34,13 @@ def wants_of(declaration: ActorDeclaration, provided: Mapping[type[Any], Any]) -
     cls = declaration.target
     if not inspect.isclass(cls) or cls.__init__ is object.__init__:
         return {}
-    hints = get_type_hints(cls.__init__)
+    try:
+        hints = get_type_hints(cls.__init__)
+    except NameError as error:
+        raise DeclarationError(
+            f"{cls.__qualname__}.__init__",
+            f"annotation {error.name!r} is not known at run time; import it outside of TYPE_CHECKING",
+        ) from error
     wants: dict[str, type[Any]] = {}
     for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
         hint = hints.get(name)
@@ -74,6 +79,6 @@ def creator(
 def _settings(actor: str, kind: type[Any]) -> Any:
     """An attrs class filled from the environment: `<ACTOR>_<FIELD>`, in capitals."""
     try:
-        return ts.load_settings(kind, [EnvLoader(prefix=f"{actor.upper().replace('-', '_')}_")])
-    except (TsError, ValueError, TypeError) as error:
-        raise ConfigError(f"settings of {actor}: {' '.join(str(error).split())}") from error
+        return read_settings(kind, [EnvLoader(prefix=f"{actor.upper().replace('-', '_')}_")])
+    except ConfigError as error:
+        raise ConfigError(f"settings of {actor}: {error}") from error

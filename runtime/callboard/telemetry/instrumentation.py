@@ -112,8 +112,6 @@ class OpenTelemetryInstrumentation(Instrumentation):
 
     def _prepare(self, endpoint: Endpoint) -> _HandlerSpans:
         handler: _Attributes = {names.ACTOR: endpoint.actor, names.FUNCTION: endpoint.function}
-        if endpoint.durable:
-            handler[names.CONSUMER_GROUP] = endpoint.durable
         template: _Attributes = {names.TEMPLATE: endpoint.topic}
         return _HandlerSpans(
             process=_Operation(
@@ -207,6 +205,8 @@ def _delivery(delivery: Incoming) -> _Attributes:
         names.DELIVERY_COUNT: delivery.delivered,
         names.BODY_SIZE: delivery.body_size,
     }
+    if delivery.durable:
+        facts[names.CONSUMER_GROUP] = delivery.durable
     if not _is_random(delivery.topic):
         facts[names.DESTINATION] = delivery.topic
     if delivery.stream:

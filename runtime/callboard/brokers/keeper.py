@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 
 from callboard.brokers.transport import Tick
+from callboard.clock import SYSTEM_CLOCK, Clock
 
 __all__ = ["Keeper"]
 
@@ -21,7 +22,8 @@ PERIOD = 0.1
 class Keeper:
     """Calls what has to happen in time, and renews leases. Nothing that a tick raises stops it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
         self._ticks: list[Tick] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -47,12 +49,11 @@ class Keeper:
             await asyncio.wait({task})
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(PERIOD)
+            await self._clock.sleep(PERIOD)
             for tick in tuple(self._ticks):
                 try:
-                    for delivery in tick(loop.time()):
+                    for delivery in tick(self._clock.time()):
                         await delivery.in_progress()
                 except Exception:
                     logger.exception("a timer's tick raised")

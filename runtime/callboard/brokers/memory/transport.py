@@ -1,0 +1,132 @@
+"""The in-memory broker as a transport: actors run on it as they run on JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from uuid import uuid4
+
+from callboard.brokers.attempts import Attempts
+from callboard.brokers.deadletter import DeadLetter, DeadLetters, dead_letter_frame
+from callboard.brokers.delivery import BrokerDelivery
+from callboard.brokers.keeper import Keeper
+from callboard.brokers.mailbox import MailboxSpec, Order, Start
+from callboard.brokers.memory.broker import InMemoryBroker
+from callboard.brokers.memory.subscriber import InMemoryMailboxes
+from callboard.brokers.subscriber import BrokerSubscriber
+from callboard.brokers.topic import overlap
+from callboard.brokers.transport import BrokerTransport, Receipt, ReplyBox, ReplyFrame, Tick, Topology
+from callboard.brokers.wire import Frame
+from callboard.errors import NoHandlerError, TopologyError
+
+__all__ = ["InMemoryTransport"]
+
+MAX_ACK_PENDING = 100_000
+UNICAST, MULTICAST = "callboard.unicast", "callboard.multicast"
+"""Keys of a consumer's metadata: the service that owns it."""
+INBOX = "_INBOX"
+
+
+class _Attempts(Attempts):
+    def __init__(self) -> None:
+        self._failed: dict[tuple[str, str, int], int] = {}
+
+    async def failed(self, delivery: BrokerDelivery) -> int:
+        return self._failed.get((delivery.durable, delivery.stream, delivery.sequence), 0)
+
+    async def record(self, delivery: BrokerDelivery, failed: int) -> None:
+        self._failed[delivery.durable, delivery.stream, delivery.sequence] = failed
+
+
+class _DeadLetters(DeadLetters):
+    def __init__(self, broker: InMemoryBroker) -> None:
+        self._broker = broker
+
+    async def put(self, letter: DeadLetter, carrier: dict[str, str]) -> None:
+        self._broker.bury(dead_letter_frame(letter, carrier, self._broker.max_payload))
+
+
+class _ReplyBox(ReplyBox):
+    def __init__(self, broker: InMemoryBroker) -> None:
+        self.topic = f"{INBOX}.{uuid4().hex}"
+        self._broker = broker
+        self._replies: asyncio.Queue[ReplyFrame] = asyncio.Queue()
+        broker.inboxes[self.topic] = lambda frame: self._replies.put_nowait(ReplyFrame(frame.headers, frame.body))
+
+    async def get(self) -> ReplyFrame:
+        return await self._replies.get()
+
+    def close(self) -> None:
+        self._broker.inboxes.pop(self.topic, None)
+
+
+class InMemoryTransport(BrokerTransport):
+    """Several transports on one `broker` are several processes on one server; without one, a broker of its own."""
+
+    def __init__(self, broker: InMemoryBroker | None = None) -> None:
+        super().__init__()
+        self.broker = broker or InMemoryBroker()
+        self.clock = self.broker.clock
+        self.attempts = _Attempts()
+        self.dead_letters = _DeadLetters(self.broker)
+        self._keeper = Keeper(self.clock)
+
+    @property
+    def servers(self) -> str:
+        return "memory"
+
+    async def _setup(self) -> None:
+        self._keeper.start()
+
+    async def _destroy(self) -> None:
+        await self._keeper.stop()
+
+    async def publish(self, frame: Frame) -> Receipt:
+        return self.broker.publish(frame)
+
+    async def send(self, frame: Frame) -> None:
+        self.broker.send(frame)
+
+    async def reply_box(self) -> ReplyBox:
+        return _ReplyBox(self.broker)
+
+    def is_inbox(self, topic: str) -> bool:
+        return topic.startswith(f"{INBOX}.")
+
+    async def check_handled(self, topic: str) -> None:
+        consumers = self.broker.consumers(topic)
+        if not any(consumer.metadata.get(UNICAST) and overlap(consumer.filter, topic) for consumer in consumers):
+            raise NoHandlerError(topic)
+
+    async def prepare(self, topology: Topology) -> None:
+        for topic in topology.publishes:
+            self.broker.create_stream(topic)
+        for spec in topology.mailboxes:
+            self.broker.create_stream(spec.template.filter)
+            self._check_owner(spec)
+            consumer = self.broker.consumer(
+                spec.template.filter,
+                spec.durable,
+                ack_wait=spec.ack_wait,
+                max_ack_pending=1 if spec.order is Order.STRICT else MAX_ACK_PENDING,
+                from_start=spec.start is Start.FIRST,
+            )
+            consumer.metadata[UNICAST if spec.kind.unicast else MULTICAST] = spec.service
+
+    def _check_owner(self, spec: MailboxSpec) -> None:
+        for consumer in self.broker.consumers(spec.template.filter) if spec.kind.unicast else ():
+            owner = consumer.metadata.get(UNICAST)
+            if owner and owner != spec.service and overlap(consumer.filter, spec.template.filter):
+                raise TopologyError(
+                    f"{spec.kind.value} {spec.template.text!r}",
+                    f"belongs to the service {owner!r}, this one is {spec.service!r}; give it another topic",
+                )
+
+    def subscriber(self, mailboxes: Sequence[MailboxSpec], concurrency: int) -> BrokerSubscriber:
+        return InMemoryMailboxes(self.broker, mailboxes, concurrency=concurrency)
+
+    def watch(self, tick: Tick) -> Callable[[], None]:
+        return self._keeper.watch(tick)
+
+    async def wait_closed(self) -> None:
+        await asyncio.get_running_loop().create_future()
