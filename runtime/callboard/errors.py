@@ -109,6 +109,7 @@ class TargetError(CallboardError, ValueError):
 
     def __init__(self, target: str, rule: str) -> None:
         self.target = target
+        self.rule = rule
         super().__init__(f"target {target!r}: {rule}")
 
 
@@ -130,6 +131,7 @@ class MessageTypeError(CallboardError, TypeError):
     def __init__(self, part: str, value: object, expected: str) -> None:
         self.part = part
         self.value = value
+        self.expected = expected
         super().__init__(f"{part} must be {expected}, not {type(value).__name__} ({value!r:.100})")
 
 

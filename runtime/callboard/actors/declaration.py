@@ -133,11 +133,9 @@ def _check_spelling(cls: type) -> None:
 def _check_methods(cls: type) -> None:
     """Refuse handlers that nobody would find."""
     for name, member in vars(cls).items():
-        if isinstance(member, staticmethod | classmethod) and (marks_of(member) or marks_of(member.__func__)):
-            raise DeclarationError(
-                f"{cls.__qualname__}.{name}",
-                f"handlers are ordinary methods; remove @{type(member).__name__}",
-            )
+        wrapped = getattr(member, "__func__", None)  # of a staticmethod or classmethod
+        if not inspect.isfunction(member) and (marks_of(member) or marks_of(wrapped)):
+            raise DeclarationError(f"{cls.__qualname__}.{name}", "handlers are ordinary methods; remove what wraps it")
 
 
 def _publishes(where: str, publishes: Any) -> dict[str, Any]:

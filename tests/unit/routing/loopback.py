@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from callboard.brokers import wire
 from callboard.brokers.attempts import Attempts
@@ -308,8 +308,3 @@ class LoopbackTransport(BrokerTransport):
 
     async def wait_closed(self) -> None:
         await asyncio.Event().wait()
-
-
-def inbox() -> str:
-    """A reply topic that somebody listens on directly."""
-    return f"_INBOX.{uuid4().hex}"

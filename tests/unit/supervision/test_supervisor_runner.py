@@ -667,7 +667,7 @@ class Recording(Instrumentation):
 
 
 class TracedCrash(ActorCrash):
-    carrier = {"traceparent": "00-1-2-01"}  # noqa: RUF012
+    carrier = {"traceparent": "00-1-2-01"}
 
 
 async def test_restart_is_a_span_under_the_attempt_that_caused_it(stage: Stage) -> None:

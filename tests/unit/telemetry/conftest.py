@@ -22,6 +22,7 @@ class Delivery:
     topic: str = "airports.EWR.delay"
     identifier: UUID = field(factory=uuid4)
     stream: str = "AIRPORTS"
+    durable: str = "delay-1a2b3c4d"
     sequence: int = 42
     delivered: int = 1
     body_size: int = 17
@@ -34,8 +35,6 @@ def endpoint() -> Endpoint:
         kind="query",
         actor="Delays",
         function="actors.flights.Delays.delay",
-        durable="delay-1a2b3c4d",
-        stream="AIRPORTS",
     )
 
 

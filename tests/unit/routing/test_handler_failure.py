@@ -1,0 +1,329 @@
+"""The handler loop when something fails: attempts, dead letters, outages, crashes, interruptions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from callboard import ActorCrash, BrokerMessage, BrokerResponseException, command
+from callboard.brokers import wire
+from callboard.client import Board
+from callboard.errors import ConnectionLostError
+from tests.unit.routing.bench import INBOX, Bench, error_of
+from tests.unit.routing.loopback import LoopbackTransport
+
+
+class Unusual(BaseException):
+    """What frameworks derive from BaseException so that nobody catches it."""
+
+
+async def test_failing_message_is_tried_as_often_as_declared_and_then_dead_lettered(
+    transport: LoopbackTransport,
+) -> None:
+    """S14."""
+
+    @command("orders.place", retry=(0, 0))
+    async def handle() -> None:
+        raise ValueError("no such carrier")
+
+    async with Bench(transport, handle):
+        entry = transport.put("orders.place", reply_topic=INBOX)
+        await entry.ended()
+
+    assert transport.journal == [
+        "attempts 1 = 1",
+        "nak 1",
+        "attempts 1 = 2",
+        "nak 1",
+        "dead letter 1",
+        f"send {INBOX}",
+        "term 1",
+    ]
+    assert entry.delivered == 3
+
+
+async def test_dead_letter_says_what_failed_and_how_often(transport: LoopbackTransport) -> None:
+    @command("orders.place", retry=(0,))
+    async def handle() -> None:
+        raise ValueError("no such carrier")
+
+    async with Bench(transport, handle):
+        await transport.put("orders.place").ended()
+
+    [letter] = transport.letters
+    assert (letter.error_type, letter.error_message, letter.attempts) == ("ValueError", "no such carrier", 2)
+    assert "raise ValueError" in letter.traceback
+
+
+async def test_retry_waits_for_its_delay(transport: LoopbackTransport) -> None:
+    attempts: list[int] = []
+
+    @command("orders.place", retry=(60,))
+    async def handle() -> None:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise ValueError
+
+    async with Bench(transport, handle):
+        entry = transport.put("orders.place")
+        await transport.until(lambda: any(line.startswith("nak after") for line in transport.journal))
+        seconds = float(transport.journal[-1].split()[2])
+        transport.pass_time()
+        assert await entry.ended() == "ack"
+
+    assert 60 <= seconds <= 75
+
+
+async def test_delivery_that_was_handed_back_before_is_no_attempt(transport: LoopbackTransport) -> None:
+    """The server counts deliveries, we count attempts."""
+
+    @command("orders.place", retry=())
+    async def handle() -> None:
+        raise ValueError
+
+    async with Bench(transport, handle):
+        entry = transport.put("orders.place")
+        await entry.ended()
+        entry = transport.put("orders.place")
+        entry.delivered += 7
+        await entry.ended()
+
+    assert [letter.attempts for letter in transport.letters] == [1, 1]
+
+
+async def test_later_messages_are_handled_when_one_fails(transport: LoopbackTransport) -> None:
+    """C39."""
+
+    @command("orders.place", retry=())
+    async def handle(content: int) -> None:
+        if content == 1:
+            raise ValueError
+
+    async with Bench(transport, handle):
+        ends = [await transport.put("orders.place", number).ended() for number in (1, 2)]
+
+    assert ends == ["term", "ack"]
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, Unusual])
+async def test_slot_survives_whatever_a_handler_raises(
+    transport: LoopbackTransport, error: type[BaseException]
+) -> None:
+    """S06: ten times, then both slots are still there."""
+    both = asyncio.Barrier(2)
+
+    @command("orders.place", retry=())
+    async def handle(content: str) -> None:
+        if content == "fail":
+            raise error
+        await both.wait()
+
+    async with Bench(transport, handle, concurrency=2):
+        for _ in range(10):
+            assert await transport.put("orders.place", "fail").ended() == "term"
+        entries = [transport.put("orders.place", "meet") for _ in range(2)]
+        assert [await entry.ended() for entry in entries] == ["ack", "ack"]
+
+
+async def test_slot_survives_what_on_failure_raises(transport: LoopbackTransport) -> None:
+    async def on_failure(_error: BaseException, _message: BrokerMessage) -> None:
+        raise asyncio.CancelledError
+
+    @command("orders.place", retry=())
+    async def handle(content: str) -> None:
+        if content == "fail":
+            raise ValueError
+
+    async with Bench(transport, handle, on_failure=on_failure):
+        assert await transport.put("orders.place", "fail").ended() == "term"
+        assert await transport.put("orders.place", "good").ended() == "ack"
+
+
+async def test_on_failure_is_told_of_each_failed_attempt_but_of_no_refusal(transport: LoopbackTransport) -> None:
+    told: list[str] = []
+
+    def on_failure(error: BaseException, message: BrokerMessage) -> None:
+        told.append(f"{type(error).__name__} {message.content}")
+
+    @command("orders.place", retry=(0,))
+    async def handle(content: str) -> None:
+        raise BrokerResponseException if content == "refuse" else ValueError
+
+    async with Bench(transport, handle, on_failure=on_failure):
+        for content in ("refuse", "fail"):
+            await transport.put("orders.place", content).ended()
+
+    assert told == ["ValueError fail", "ValueError fail"]
+
+
+async def test_message_whose_dead_letter_cannot_be_stored_stays_in_its_mailbox(transport: LoopbackTransport) -> None:
+    @command("orders.place", retry=())
+    async def handle() -> None:
+        raise ValueError
+
+    transport.away = True
+    async with Bench(transport, handle):
+        entry = transport.put("orders.place", reply_topic=INBOX)
+        await transport.noted("nak after 10 1")
+        assert (transport.journal, entry.end) == (["nak after 10 1"], "")
+        transport.away = False
+        transport.pass_time()
+        await entry.ended()
+
+    assert transport.journal[1:] == ["dead letter 1", f"send {INBOX}", "term 1"]
+
+
+async def test_discard_policy_answers_and_gives_up_without_a_dead_letter(transport: LoopbackTransport) -> None:
+    @command("orders.place", failures={LookupError: "discard"})
+    async def handle() -> None:
+        raise KeyError
+
+    async with Bench(transport, handle):
+        await transport.put("orders.place", reply_topic=INBOX).ended()
+
+    assert transport.journal == [f"send {INBOX}", "term 1"]
+
+
+async def test_actor_crash_hands_the_message_back_and_is_told_to_the_supervisor(transport: LoopbackTransport) -> None:
+    @command("orders.place")
+    async def handle() -> None:
+        raise ActorCrash("desk is on fire")
+
+    async with Bench(transport, handle) as bench:
+        entry = transport.put("orders.place", reply_topic=INBOX)
+        with pytest.raises(ActorCrash, match="desk is on fire"):
+            await bench.handler.wait()
+
+    assert entry.end == ""
+    assert set(transport.journal) == {"nak 1"}
+
+
+async def test_lost_server_inside_a_handler_costs_no_attempt(transport: LoopbackTransport) -> None:
+    board = Board(transport)
+
+    @command("orders.place", retry=())
+    async def handle() -> None:
+        await board.publish("orders.placed")
+
+    transport.away = True
+    async with Bench(transport, handle):
+        entry = transport.put("orders.place")
+        await transport.noted("nak after 2 1")
+        transport.away = False
+        transport.pass_time()
+        assert await entry.ended() == "ack"
+
+    assert transport.journal == ["nak after 2 1", "publish orders.placed", "ack 1"]
+
+
+async def test_lost_server_is_no_crash(transport: LoopbackTransport) -> None:
+    @command("orders.place")
+    async def handle() -> None:
+        raise ConnectionLostError("nats://127.0.0.1:4222", "gone")
+
+    async with Bench(transport, handle) as bench:
+        waiting = asyncio.ensure_future(bench.handler.wait())
+        transport.put("orders.place")
+        await transport.noted("nak after 2 1")
+        assert not waiting.done()
+        waiting.cancel()
+
+
+async def test_handler_past_its_timeout_is_cancelled_and_fails(transport: LoopbackTransport) -> None:
+    entered, ended = asyncio.Event(), asyncio.Event()
+
+    @command("orders.place", timeout=30, retry=())
+    async def handle() -> None:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with Bench(transport, handle):
+        entry = transport.put("orders.place", reply_topic=INBOX)
+        await entered.wait()
+        now = asyncio.get_running_loop().time()
+        await transport.tick(now + 29)
+        assert not ended.is_set()
+        await transport.tick(now + 31)
+        await entry.ended()
+
+    assert ended.is_set()
+    assert error_of(transport.replies[0])["type"] == "HandlerTimeoutError"
+
+
+async def test_handler_that_ends_well_after_its_timeout_is_acked(transport: LoopbackTransport) -> None:
+    entered = asyncio.Event()
+
+    @command("orders.place", timeout=30)
+    async def handle() -> None:
+        try:
+            entered.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return
+
+    async with Bench(transport, handle):
+        entry = transport.put("orders.place")
+        await entered.wait()
+        await transport.tick(asyncio.get_running_loop().time() + 31)
+        assert await entry.ended() == "ack"
+
+
+@pytest.mark.parametrize("swallow", [True, False])
+async def test_timeout_leaves_no_trace_in_the_slot(transport: LoopbackTransport, *, swallow: bool) -> None:
+    """A cancellation that still counted would break task groups and timeouts of later messages."""
+    entered = asyncio.Event()
+    counts: list[int] = []
+
+    @command("orders.place", timeout=30, retry=())
+    async def handle(content: str) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        counts.append(task.cancelling())
+        if content == "hang":
+            try:
+                entered.set()
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if not swallow:
+                    raise ValueError from None
+
+    async with Bench(transport, handle):
+        entry = transport.put("orders.place", "hang")
+        await entered.wait()
+        await transport.tick(asyncio.get_running_loop().time() + 31)
+        await entry.ended()
+        await transport.put("orders.place", "next").ended()
+
+    assert counts == [0, 0]
+
+
+async def test_retry_after_the_callers_deadline_is_not_made(transport: LoopbackTransport) -> None:
+    @command("orders.place", retry=(3600,))
+    async def handle() -> None:
+        raise ValueError
+
+    deadline = wire.format_time(datetime.now(UTC) + timedelta(seconds=600))
+    async with Bench(transport, handle):
+        await transport.put("orders.place", reply_topic=INBOX, system={wire.DEADLINE: deadline}).ended()
+
+    assert transport.journal == ["dead letter 1", f"send {INBOX}", "term 1"]
+
+
+async def test_only_the_last_attempt_logs_its_traceback(
+    transport: LoopbackTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    @command("orders.place", retry=(0,))
+    async def handle() -> None:
+        raise ValueError
+
+    with caplog.at_level(logging.WARNING, "callboard.handler"):
+        async with Bench(transport, handle):
+            await transport.put("orders.place").ended()
+
+    assert [bool(record.exc_info) for record in caplog.records] == [False, True]
