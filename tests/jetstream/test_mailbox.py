@@ -286,11 +286,13 @@ async def test_draining_hands_waiting_messages_to_another_worker_at_once(
     specs = [spec for _, spec in declaration_of(Worker).mailboxes("test")]
     await transport.prepare(Topology(specs, []))
     async with JetStreamTransport(ConnectionOptions((nats_server.url,))) as other:
-        idle = transport.subscriber(specs, 10)
+        idle = transport.subscriber(specs)
+        idle.intake.concurrency = 10
         await idle.setup()
         await publish_many(board, "work.do", range(10))
         await eventually(lambda: len(idle.intake.lanes[0].waiting) == 10)
-        heir = other.subscriber(specs, 10)
+        heir = other.subscriber(specs)
+        heir.intake.concurrency = 10
         await heir.setup()
         begun = time.monotonic()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from callboard.actors.actor import Actor
 from callboard.actors.declaration import ActorDeclaration
+from callboard.brokers.mailbox import MailboxSpec
 from callboard.brokers.transport import BrokerTransport
 from callboard.client.board import Board
 from callboard.instrumentation import Instrumentation
@@ -62,22 +62,19 @@ class Cell:
         logger.info("%s started: %s", self.name, ", ".join(a.template.text for a in self._declaration.actions))
 
     def _make_handler(self) -> BrokerHandler:
-        mailboxes = self._declaration.mailboxes(self._service)
-        actions = [action for action, _ in mailboxes]
+        method = inspect.isclass(self._declaration.target)
+        actions: dict[str, Action] = {}
+        mailboxes: list[MailboxSpec] = []
+        for action, mailbox in self._declaration.mailboxes(self._service):
+            actions[mailbox.durable] = action.bind(self._instance) if method else action
+            mailboxes.append(mailbox)
         return BrokerHandler(
-            BrokerDispatcher(actions, {mailbox.durable: action for action, mailbox in mailboxes}),
-            self._transport.subscriber([mailbox for _, mailbox in mailboxes], self._declaration.concurrency),
-            self._transport,
-            calls={action: self._call(action) for action in actions},
+            BrokerDispatcher(actions.values(), actions),
+            self._transport.subscriber(mailboxes),
+            self._declaration.concurrency,
             instrumentation=self._instrumentation,
             on_failure=getattr(self._instance, "on_failure", None),
         )
-
-    def _call(self, action: Action) -> Callable[..., Any]:
-        """The handler, bound to the instance."""
-        if not inspect.isclass(self._declaration.target):
-            return action.function
-        return partial(action.function, self._instance)
 
     async def wait(self) -> None:
         """Wait until the actor crashes, and raise why."""

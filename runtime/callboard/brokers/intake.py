@@ -91,8 +91,9 @@ class Intake:
     One mailbox's deliveries are handed out in the order in which they arrived.
     """
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int = 1) -> None:
         self.concurrency = concurrency
+        """Slots; may be changed until the first mailbox is opened."""
         self.running = 0
         self.lanes: list[Lane] = []
         self._next = 0

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TYPE_CHECKING
 
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.intake import Intake
 from callboard.errors import ClosedError
 from callboard.lifecycle import Resource
 from callboard.message import BrokerMessage
+
+if TYPE_CHECKING:
+    from callboard.brokers.transport import BrokerTransport
 
 __all__ = ["BrokerSubscriber"]
 
@@ -19,13 +23,16 @@ class BrokerSubscriber(Resource):
 
     Two ways to take them: the handler loop takes deliveries from `intake` and settles each one itself; everybody
     else calls `receive()` or iterates, where a message is acknowledged when the next one is asked for or at
-    `destroy()`. At most `concurrency` deliveries are handed out unsettled.
+    `destroy()`. At most `intake.concurrency` deliveries are handed out unsettled: 1, unless the handler loop says
+    otherwise before `setup()`.
     """
 
-    def __init__(self, topics: Iterable[str], *, concurrency: int = 1) -> None:
+    def __init__(self, topics: Iterable[str], *, transport: BrokerTransport) -> None:
         super().__init__()
         self.topics = set(topics)
-        self.intake = Intake(concurrency)
+        self.transport = transport
+        """Where the messages come from, and where replies and dead letters go."""
+        self.intake = Intake()
         self.on_crash: Callable[[BaseException], None] | None = None
         """Told when the subscriber can deliver no more; it does not heal by itself then."""
         self._held: BrokerDelivery | None = None

@@ -109,8 +109,8 @@ class BrokerTransport(Resource):
         """Create or reconcile what a service needs. Raises `TopologyError` when the server contradicts it."""
 
     @abstractmethod
-    def subscriber(self, mailboxes: Sequence[MailboxSpec], concurrency: int) -> BrokerSubscriber:
-        """The mailboxes of one actor, whose topology is prepared, sharing `concurrency` slots."""
+    def subscriber(self, mailboxes: Sequence[MailboxSpec]) -> BrokerSubscriber:
+        """The mailboxes of one actor, whose topology is prepared, sharing its slots."""
 
     @abstractmethod
     def watch(self, tick: Tick) -> Callable[[], None]:

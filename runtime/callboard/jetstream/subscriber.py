@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from callboard.brokers.mailbox import MailboxSpec
 from callboard.brokers.subscriber import BrokerSubscriber
+from callboard.brokers.transport import BrokerTransport
 from callboard.jetstream.api import JetStreamApi
 from callboard.jetstream.connection import NatsConnection
 from callboard.jetstream.mailbox import JetStreamMailbox
@@ -20,15 +21,14 @@ class JetStreamBrokerSubscriber(BrokerSubscriber):
 
     def __init__(
         self,
+        transport: BrokerTransport,
         connection: NatsConnection,
         api: JetStreamApi,
         topology: TopologyManager,
         specs: Sequence[MailboxSpec],
-        *,
-        concurrency: int,
         watched: set[JetStreamMailbox],
     ) -> None:
-        super().__init__((spec.template.filter for spec in specs), concurrency=concurrency)
+        super().__init__((spec.template.filter for spec in specs), transport=transport)
         self._connection = connection
         self._api = api
         self._topology = topology

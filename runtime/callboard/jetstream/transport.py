@@ -113,15 +113,8 @@ class JetStreamTransport(BrokerTransport):
     async def prepare(self, topology: Topology) -> None:
         await self._topology.prepare(topology.mailboxes, topology.publishes)
 
-    def subscriber(self, mailboxes: Sequence[MailboxSpec], concurrency: int) -> BrokerSubscriber:
-        return JetStreamBrokerSubscriber(
-            self._connection,
-            self._api,
-            self._topology,
-            mailboxes,
-            concurrency=concurrency,
-            watched=self._mailboxes,
-        )
+    def subscriber(self, mailboxes: Sequence[MailboxSpec]) -> BrokerSubscriber:
+        return JetStreamBrokerSubscriber(self, self._connection, self._api, self._topology, mailboxes, self._mailboxes)
 
     def watch(self, tick: Tick) -> Callable[[], None]:
         return self._keeper.watch(tick)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from callboard.brokers.mailbox import Kind, MailboxSpec, Order, Start
 from callboard.brokers.topic import TopicTemplate
@@ -27,7 +28,7 @@ class Action:
     template: TopicTemplate
     actor: str
     function: Callable[..., Any]
-    """As it is called: for a method, of the class; the instance is given at `bind`."""
+    """As it is called with the message's arguments; the function of a method wants its instance first: see `bind`."""
     signature: HandlerSignature
     options: HandlerOptions
     asynchronous: bool
@@ -60,6 +61,10 @@ class Action:
             policy=FailurePolicy.of(options),
             endpoint=Endpoint(mark.template.text, mark.kind.value, actor, function.__qualname__),
         )
+
+    def bind(self, instance: object) -> Action:
+        """This handler as a method of an instance."""
+        return evolve(self, function=partial(self.function, instance))
 
     def mailbox(self, service: str, renamed_from: str | None = None) -> MailboxSpec:
         """The mailbox of this handler in a service."""

@@ -48,21 +48,18 @@ class BrokerDispatcher:
         except ActionNotFoundError:
             return None
 
-    async def perform(
-        self, action: Action, message: BrokerMessage, call: Callable[..., Any], threads: Executor | None
-    ) -> BrokerResponse:
+    async def perform(self, action: Action, message: BrokerMessage, threads: Executor | None) -> BrokerResponse:
         """Run a handler on a message and return its answer.
 
-        `call` is the handler as it is called (bound to its instance). A plain function runs in `threads`; context
-        variables that it sets are carried back. Raises what the handler raises, and `ContentDecodeError` when the
-        content does not fit its parameter.
+        A plain function runs in `threads`; context variables that it sets are carried back. Raises what the handler
+        raises, and `ContentDecodeError` when the content does not fit its parameter.
         """
         captured = action.template.captures(message.topic)
         arguments = action.signature.arguments(message, captured)
         if action.asynchronous:
-            result = await call(**arguments)
+            result = await action.function(**arguments)
         else:
-            result = await in_thread(partial(call, **arguments), threads)
+            result = await in_thread(partial(action.function, **arguments), threads)
         return result if isinstance(result, BrokerResponse) else BrokerResponse(result)
 
 

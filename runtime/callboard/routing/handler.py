@@ -12,19 +12,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from math import inf
-from typing import Any
 
 from callboard.brokers import wire
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.intake import Lane
 from callboard.brokers.mailbox import Kind
 from callboard.brokers.subscriber import BrokerSubscriber
-from callboard.brokers.transport import BrokerTransport
 from callboard.context import (
     REQUEST_HEADERS_CONTEXT_VAR,
     REQUEST_REPLY_TOPIC_CONTEXT_VAR,
@@ -78,17 +76,16 @@ class BrokerHandler:
         self,
         dispatcher: BrokerDispatcher,
         subscriber: BrokerSubscriber,
-        transport: BrokerTransport,
+        concurrency: int = 5,
         *,
-        calls: Mapping[Action, Callable[..., Any]],
         instrumentation: Instrumentation = NO_INSTRUMENTATION,
         on_failure: OnFailure | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._subscriber = subscriber
-        self._transport = transport
-        self._settler = Settler(transport, instrumentation)
-        self._calls = calls
+        self._transport = subscriber.transport
+        self._settler = Settler(subscriber.transport, instrumentation)
+        subscriber.intake.concurrency = concurrency
         self._instrumentation = instrumentation
         self._on_failure = on_failure
         self._slots: list[Slot] = []
@@ -282,7 +279,7 @@ class BrokerHandler:
         )
         slot.enter_handler(self._deadline_of(action))
         try:
-            response = await self._dispatcher.perform(action, message, self._calls[action], self._pool(action))
+            response = await self._dispatcher.perform(action, message, self._pool(action))
             slot.leave_handler()
             return _answer(delivery, response) if message.should_reply else _DONE
         finally:

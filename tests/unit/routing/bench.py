@@ -51,12 +51,11 @@ class Bench:
     ) -> None:
         actions = [action for function in functions for action in declared(function)]
         mailboxes = {action: action.mailbox("bench") for action in actions}
-        self.subscriber = transport.subscriber(list(mailboxes.values()), concurrency)
+        self.subscriber = transport.subscriber(list(mailboxes.values()))
         self.handler = BrokerHandler(
             BrokerDispatcher(actions, {mailbox.durable: action for action, mailbox in mailboxes.items()}),
             self.subscriber,
-            transport,
-            calls={action: action.function for action in actions},
+            concurrency,
             instrumentation=instrumentation,
             on_failure=on_failure,
         )

@@ -124,8 +124,8 @@ class _Mailbox:
 class LoopbackSubscriber(BrokerSubscriber):
     """The mailboxes of one actor."""
 
-    def __init__(self, mailboxes: Sequence[tuple[MailboxSpec, _Mailbox]], concurrency: int) -> None:
-        super().__init__((spec.template.filter for spec, _ in mailboxes), concurrency=concurrency)
+    def __init__(self, transport: LoopbackTransport, mailboxes: Sequence[tuple[MailboxSpec, _Mailbox]]) -> None:
+        super().__init__((spec.template.filter for spec, _ in mailboxes), transport=transport)
         self._mailboxes = mailboxes
 
     async def _setup(self) -> None:
@@ -204,10 +204,12 @@ class LoopbackTransport(BrokerTransport):
         )
         return self.put_frame(wire.encode(message, system=system))
 
-    def put_frame(self, frame: wire.Frame) -> Entry:
-        """A message as any client of NATS may send it, into each mailbox that listens on its topic."""
+    def put_frame(self, frame: wire.Frame, *, delivered: int = 0) -> Entry:
+        """A message as any client of NATS may send it, into each mailbox that listens on its topic. `delivered` is
+        how often it was handed over before."""
         self._count += 1
         entry = Entry(self, frame, self._count)
+        entry.delivered = delivered
         for mailbox in self._mailboxes:
             if mailbox.matches(frame.topic):
                 mailbox.put(entry)
@@ -297,9 +299,9 @@ class LoopbackTransport(BrokerTransport):
         for spec in topology.mailboxes:
             self.listen(spec.durable, spec.template.matches)
 
-    def subscriber(self, mailboxes: Sequence[MailboxSpec], concurrency: int) -> BrokerSubscriber:
+    def subscriber(self, mailboxes: Sequence[MailboxSpec]) -> BrokerSubscriber:
         return LoopbackSubscriber(
-            [(spec, self.listen(spec.durable, spec.template.matches)) for spec in mailboxes], concurrency
+            self, [(spec, self.listen(spec.durable, spec.template.matches)) for spec in mailboxes]
         )
 
     def watch(self, tick: Tick) -> Callable[[], None]:

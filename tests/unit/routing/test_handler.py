@@ -218,15 +218,33 @@ async def test_unreadable_message_is_answered_400_at_once(
     assert transport.journal == ["dead letter 1", f"send {INBOX}", "term 1"]
 
 
+async def test_error_reply_carries_the_requests_headers_too(transport: LoopbackTransport) -> None:
+    @command("orders.place")
+    async def handle() -> None:
+        raise BrokerResponseException
+
+    async with Bench(transport, handle):
+        await transport.put("orders.place", headers={"tenant": "a"}, reply_topic=INBOX).ended()
+
+    assert read(transport.replies[0]).headers == {"tenant": "a"}
+
+
 @pytest.mark.parametrize("headers", [{"user": "nobody"}, {"X-Odd": "a\tb"}, {"X@Odd": "a"}])
+@pytest.mark.parametrize("status", [200, 409])
 async def test_odd_header_of_a_foreign_client_does_not_cost_the_answer(
-    transport: LoopbackTransport, headers: dict[str, str]
+    transport: LoopbackTransport, headers: dict[str, str], status: int
 ) -> None:
     """S10."""
-    async with Bench(transport, echo):
+
+    @command("orders.place")
+    async def handle() -> None:
+        if status != 200:
+            raise BrokerResponseException(status=status)
+
+    async with Bench(transport, handle):
         await transport.put_frame(wire.Frame("orders.place", {**headers, wire.REPLY_TOPIC: INBOX}, b"1")).ended()
 
-    assert [read(frame).status for frame in transport.replies] == [200]
+    assert [read(frame).status for frame in transport.replies] == [status]
 
 
 async def test_odd_header_of_a_foreign_client_does_not_stop_what_the_handler_publishes(

@@ -9,6 +9,7 @@ from callboard.brokers.mailbox import MailboxSpec
 from callboard.brokers.memory.broker import InMemoryBroker
 from callboard.brokers.memory.consumer import InMemoryConsumer, InMemoryDelivery
 from callboard.brokers.subscriber import BrokerSubscriber
+from callboard.brokers.transport import BrokerTransport
 
 __all__ = ["InMemoryMailboxes"]
 
@@ -41,8 +42,8 @@ class _Mailbox:
 class InMemoryMailboxes(BrokerSubscriber):
     """The mailboxes of one actor on an in-memory broker, sharing its slots."""
 
-    def __init__(self, broker: InMemoryBroker, specs: Sequence[MailboxSpec], *, concurrency: int) -> None:
-        super().__init__((spec.template.filter for spec in specs), concurrency=concurrency)
+    def __init__(self, transport: BrokerTransport, broker: InMemoryBroker, specs: Sequence[MailboxSpec]) -> None:
+        super().__init__((spec.template.filter for spec in specs), transport=transport)
         self._broker = broker
         self._specs = specs
         self._mailboxes: list[_Mailbox] = []

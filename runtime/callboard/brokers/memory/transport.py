@@ -122,8 +122,8 @@ class InMemoryTransport(BrokerTransport):
                     f"belongs to the service {owner!r}, this one is {spec.service!r}; give it another topic",
                 )
 
-    def subscriber(self, mailboxes: Sequence[MailboxSpec], concurrency: int) -> BrokerSubscriber:
-        return InMemoryMailboxes(self.broker, mailboxes, concurrency=concurrency)
+    def subscriber(self, mailboxes: Sequence[MailboxSpec]) -> BrokerSubscriber:
+        return InMemoryMailboxes(self, self.broker, mailboxes)
 
     def watch(self, tick: Tick) -> Callable[[], None]:
         return self._keeper.watch(tick)
