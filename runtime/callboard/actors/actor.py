@@ -57,7 +57,8 @@ class Actor:
         """Called once after the last message, also before a restart. What it raises is logged."""
 
     async def on_failure(self, error: BaseException, message: BrokerMessage) -> None:
-        """Called after each failed attempt, before the message is retried or dead-lettered."""
+        """Called after each failed attempt, before the message is retried or dead-lettered, and after a crash; not for
+        refusals, unreadable messages and outages. What it raises is logged."""
 
     def __callboard_attach__(self, board: Board) -> None:
         """Give the instance its door; called by its cell."""

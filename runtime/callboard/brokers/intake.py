@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable
 
 from callboard.brokers.delivery import BrokerDelivery
+from callboard.errors import ClosedError
 
-__all__ = ["Intake", "Lane", "Window"]
+__all__ = ["LEASE_SHARE", "Intake", "Lane", "Window"]
 
 LOOK_AHEAD = 0.1
 """Seconds of work kept waiting in memory, so that a fast handler never waits for the network."""
@@ -16,6 +17,8 @@ MAX_MESSAGES = 1000
 """Prefetch limit: 48-57 k msg/s at 1000, no faster above (two cores, loopback)."""
 MAX_BYTES = 8 * 1024 * 1024
 SMOOTHING = 0.1
+LEASE_SHARE = 1 / 3
+"""A lease is renewed after this part of `ack_wait`."""
 
 
 class Window:
@@ -120,8 +123,8 @@ class Intake:
                 return
 
     async def take(self) -> tuple[Lane, BrokerDelivery]:
-        """The next delivery, as soon as there is one. Cancelling loses nothing."""
-        while True:
+        """The next delivery, as soon as there is one. Cancelling loses nothing. Raises `ClosedError` after `close`."""
+        while not self._closed:
             if (taken := self._pop()) is not None:
                 return taken
             waiter = asyncio.get_running_loop().create_future()
@@ -132,14 +135,15 @@ class Intake:
                 if waiter.done() and not waiter.cancelled():
                     self.wake()
                 raise
+        raise ClosedError("subscriber")
 
     def close(self) -> None:
-        """Hand out nothing more; what waits stays for its mailbox to hand back."""
+        """Hand out nothing more: `take` raises `ClosedError`. What waits stays for its mailbox to hand back."""
         self._closed = True
+        while self._waiters:
+            self.wake()
 
     def _pop(self) -> tuple[Lane, BrokerDelivery] | None:
-        if self._closed:
-            return None
         lanes = self.lanes
         for step in range(len(lanes)):
             lane = lanes[(self._next + step) % len(lanes)]

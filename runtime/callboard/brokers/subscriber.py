@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from callboard.brokers.delivery import BrokerDelivery
-from callboard.brokers.intake import Intake
+from callboard.brokers.intake import LEASE_SHARE, Intake, Lane
 from callboard.errors import ClosedError
 from callboard.lifecycle import Resource
 from callboard.message import BrokerMessage
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from callboard.brokers.transport import BrokerTransport
 
 __all__ = ["BrokerSubscriber"]
+
+UNHURRIED = 1.0
+"""Seconds that a receiver is taken to need for a message: long enough that nothing is fetched ahead of it."""
 
 
 class BrokerSubscriber(Resource):
@@ -35,7 +38,8 @@ class BrokerSubscriber(Resource):
         self.intake = Intake()
         self.on_crash: Callable[[BaseException], None] | None = None
         """Told when the subscriber can deliver no more; it does not heal by itself then."""
-        self._held: BrokerDelivery | None = None
+        self._unwatch: Callable[[], None] | None = None
+        self._held: tuple[Lane, BrokerDelivery] | None = None
 
     @abstractmethod
     async def drain(self) -> None:
@@ -44,19 +48,30 @@ class BrokerSubscriber(Resource):
     async def receive(self) -> BrokerMessage:
         """The next message, however long it takes. Cancelling loses nothing."""
         await self.setup()
+        if self._unwatch is None:
+            self._unwatch = self.transport.watch(self._leases)
         await self._settle_held()
-        lane, delivery = await self.intake.take()
-        self.intake.release(lane, 0.0, delivery.body_size)
-        self._held = delivery
-        return delivery.message
+        self._held = await self.intake.take()
+        return self._held[1].message
 
     async def _settle_held(self) -> None:
         held, self._held = self._held, None
         if held is not None:
-            await held.ack()
+            lane, delivery = held
+            await delivery.ack()
+            self.intake.release(lane, UNHURRIED, delivery.body_size)
+
+    def _leases(self, now: float) -> Iterable[BrokerDelivery]:
+        """What `receive` holds keeps its lease until it is acknowledged, however long its receiver takes."""
+        if self._held is None:
+            return ()
+        lane, delivery = self._held
+        return (delivery,) if now - delivery.touched > lane.lease * LEASE_SHARE else ()
 
     async def destroy(self) -> None:
         await self._settle_held()
+        if self._unwatch is not None:
+            self._unwatch()
         await super().destroy()
 
     def __aiter__(self) -> AsyncIterator[BrokerMessage]:

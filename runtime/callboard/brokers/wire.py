@@ -178,7 +178,7 @@ def decode(topic: str, headers: Mapping[str, str], body: bytes, identifier: UUID
     payload = BrokerMessageV1Payload(
         headers=own_headers(headers),
         status=_number(headers, STATUS),
-        wire=WireContent(body, codec_for(headers.get(CONTENT_TYPE))),
+        wire=WireContent(body, codec_for(_content_type(headers))),
     )
     return BrokerMessageV1(
         topic,
@@ -197,6 +197,13 @@ def _number(headers: Mapping[str, str], name: str) -> int | None:
         return int(value)
     except ValueError:
         raise ContentDecodeError(f"header {name} must be a number, not {value!r:.80}") from None
+
+
+def _content_type(headers: Mapping[str, str]) -> str | None:
+    """NATS tells headers apart by case, HTTP does not; other clients write this one as they like."""
+    if (exact := headers.get(CONTENT_TYPE)) is not None:
+        return exact
+    return next((value for name, value in headers.items() if name.lower() == "content-type"), None)
 
 
 def decode_identifier(headers: Mapping[str, str], default: UUID) -> UUID:

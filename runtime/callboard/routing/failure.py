@@ -102,8 +102,6 @@ class FailurePolicy:
                 return Verdict(Settlement.HAND_BACK, error=error, failure=FailureClass.ACTOR)
             case SubstrateError():
                 return Verdict(Settlement.HAND_BACK, SUBSTRATE_PAUSE, error=error, failure=FailureClass.SUBSTRATE)
-            case BrokerResponseException():
-                return Verdict(Settlement.ACK, reply=error_response(error), error=error, failure=FailureClass.REFUSAL)
             case DeadlineExceededError():
                 return self._final(Settlement.ACK if drop_expired else Settlement.DEAD_LETTER, error)
             case _:
@@ -113,6 +111,8 @@ class FailurePolicy:
         self, error: BaseException, attempt: int, remaining: float, random: Callable[[], float]
     ) -> Verdict:
         action = self._action(error)
+        if action is None:
+            return Verdict(Settlement.ACK, reply=error_response(error), error=error, failure=FailureClass.REFUSAL)
         if action is FailureAction.DISCARD:
             return self._final(Settlement.DISCARD, error)
         if action is FailureAction.RETRY and attempt <= len(self.delays):
@@ -125,10 +125,13 @@ class FailurePolicy:
     def _final(settlement: Settlement, error: BaseException) -> Verdict:
         return Verdict(settlement, reply=error_response(error), error=error, failure=FailureClass.MESSAGE)
 
-    def _action(self, error: BaseException) -> FailureAction:
+    def _action(self, error: BaseException) -> FailureAction | None:
+        """What the nearest class of an error leads to; None for a refusal."""
         for kind in type(error).__mro__:
             if kind in self.rules:
                 return self.rules[kind]
+            if kind is BrokerResponseException:
+                return None
             if kind in _NEVER_BETTER:
                 return FailureAction.REJECT
         return FailureAction.RETRY

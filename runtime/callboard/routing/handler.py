@@ -20,7 +20,7 @@ from math import inf
 
 from callboard.brokers import wire
 from callboard.brokers.delivery import BrokerDelivery
-from callboard.brokers.intake import Lane
+from callboard.brokers.intake import LEASE_SHARE, Lane
 from callboard.brokers.mailbox import Kind
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.context import (
@@ -31,6 +31,7 @@ from callboard.context import (
 from callboard.errors import (
     ActionNotFoundError,
     CallboardError,
+    ClosedError,
     ContentDecodeError,
     DeadlineExceededError,
     HandlerTimeoutError,
@@ -56,8 +57,6 @@ OnFailure = Callable[[BaseException, BrokerMessage], Awaitable[None] | None]
 
 LAST_WAIT = 1.0
 """Seconds that cancelled handlers have to end; one that swallows its cancellation is left behind."""
-LEASE_SHARE = 1 / 3
-"""A lease is renewed after this part of `ack_wait`."""
 
 _UNHANDLED = Endpoint(topic="(unhandled)", kind="", actor="", function="")
 _NO_RETRY = FailurePolicy(delays=())
@@ -177,7 +176,10 @@ class BrokerHandler:
         clock = self._transport.clock.time
         clean = contextvars.copy_context()
         while True:
-            lane, delivery = await intake.take()
+            try:
+                lane, delivery = await intake.take()
+            except ClosedError:
+                return
             begun = clock()
             slot.begin(delivery, lane.lease)
             try:
@@ -338,7 +340,7 @@ class BrokerHandler:
             self._crashed.set_exception(error)
 
     async def _tell_actor(self, delivery: BrokerDelivery, error: BaseException | None) -> None:
-        if self._on_failure is None or error is None or isinstance(error, ContentDecodeError):
+        if self._on_failure is None or error is None or isinstance(error, ContentDecodeError | SubstrateError):
             return
         try:
             answer = self._on_failure(error, delivery.message)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.intake import MAX_BYTES, MAX_MESSAGES, Intake, Lane, Window
+from callboard.errors import ClosedError
 
 
 class Delivered(BrokerDelivery):
@@ -174,9 +175,11 @@ async def test_nothing_is_handed_out_after_close() -> None:
     deliver(lane, "1")
     await settle()
 
-    assert not waiting.done()
+    with pytest.raises(ClosedError):
+        await waiting
+    with pytest.raises(ClosedError):
+        await intake.take()
     assert len(lane.waiting) == 1
-    waiting.cancel()
 
 
 @pytest.mark.parametrize("lanes", [1, 3])

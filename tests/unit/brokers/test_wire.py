@@ -262,3 +262,9 @@ def test_same_message_has_the_same_deduplication_id_on_one_topic_only() -> None:
     }
 
     assert len(ids) == 2
+
+
+@pytest.mark.parametrize("name", ["content-type", "Content-type", "CONTENT-TYPE"])
+def test_content_type_of_other_clients_counts_in_any_case(name: str) -> None:
+    body = MSGPACK.encode({"item": "tea"})
+    assert wire.decode("orders.placed", {name: "application/msgpack"}, body, uuid4()).content == {"item": "tea"}

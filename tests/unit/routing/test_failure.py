@@ -185,3 +185,18 @@ def test_error_reply_to_content_that_does_not_fit_names_the_field() -> None:
 @pytest.mark.parametrize("error", [KeyError("secret"), ContentEncodeError("secret"), HandlerTimeoutError("secret", 1)])
 def test_error_reply_of_a_failure_gives_nothing_internal_away(error: BaseException) -> None:
     assert "secret" not in error_response(error).content["error"]["message"]
+
+
+class Conflict(BrokerResponseException):
+    """A refusal that may go away."""
+
+
+def test_rule_for_a_refusal_s_own_class_is_stronger_than_being_a_refusal() -> None:
+    policy = FailurePolicy(rules={Conflict: FailureAction.RETRY})
+    assert judge(Conflict("taken"), policy).settlement is Settlement.RETRY
+    assert judge(BrokerResponseException("no"), policy).failure is FailureClass.REFUSAL
+
+
+def test_rule_for_every_exception_does_not_touch_refusals() -> None:
+    policy = FailurePolicy(rules={Exception: FailureAction.REJECT})
+    assert judge(Conflict("taken"), policy).failure is FailureClass.REFUSAL

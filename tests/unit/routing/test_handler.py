@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from callboard import BrokerResponse, BrokerResponseException, command, query
+from callboard import BrokerResponse, BrokerResponseException, command
 from callboard.brokers import wire
 from callboard.client import Board
 from tests.unit.routing.bench import INBOX, Bench, durable_of, error_of
 from tests.unit.routing.loopback import LoopbackTransport
-
-
-def when(seconds: float) -> dict[str, str]:
-    """The header of a request whose caller waits for so long from now."""
-    return {wire.DEADLINE: wire.format_time(datetime.now(UTC) + timedelta(seconds=seconds))}
 
 
 def read(frame: wire.Frame) -> Any:
@@ -179,45 +173,6 @@ async def test_reply_topic_of_the_system_is_dead_lettered_instead_of_published(t
     assert transport.letters[0].error_type == "TopicError"
 
 
-async def test_unknown_topic_is_answered_404_and_dead_lettered(transport: LoopbackTransport) -> None:
-    """S10."""
-    transport.listen("elsewhere", lambda topic: topic == "orders.lost")
-    async with Bench(transport, echo) as bench:
-        mailbox = transport.listen("elsewhere", bool)
-        mailbox.lane = bench.subscriber.intake.lane(None, mailbox.refill)
-        await transport.put("orders.lost", reply_topic=INBOX).ended()
-
-    assert error_of(transport.replies[0])["status"] == 404
-    assert transport.journal == ["dead letter 1", f"send {INBOX}", "term 1"]
-
-
-@pytest.mark.parametrize(
-    ("headers", "body"),
-    [
-        ({"Callboard-Status": "many"}, b"1"),
-        ({"Content-Type": "text/csv"}, b"1"),
-        ({}, b"{"),
-        ({"Callboard-Id": "not a UUID"}, b'"text"'),
-    ],
-    ids=["status", "content type", "body", "content"],
-)
-async def test_unreadable_message_is_answered_400_at_once(
-    transport: LoopbackTransport, headers: dict[str, str], body: bytes
-) -> None:
-    """S10."""
-
-    @command("orders.place")
-    async def handle(content: int) -> int:
-        return content
-
-    async with Bench(transport, handle):
-        frame = wire.Frame("orders.place", {**headers, wire.REPLY_TOPIC: INBOX}, body)
-        await transport.put_frame(frame).ended()
-
-    assert error_of(transport.replies[0])["status"] == 400
-    assert transport.journal == ["dead letter 1", f"send {INBOX}", "term 1"]
-
-
 async def test_error_reply_carries_the_requests_headers_too(transport: LoopbackTransport) -> None:
     @command("orders.place")
     async def handle() -> None:
@@ -227,76 +182,6 @@ async def test_error_reply_carries_the_requests_headers_too(transport: LoopbackT
         await transport.put("orders.place", headers={"tenant": "a"}, reply_topic=INBOX).ended()
 
     assert read(transport.replies[0]).headers == {"tenant": "a"}
-
-
-@pytest.mark.parametrize("headers", [{"user": "nobody"}, {"X-Odd": "a\tb"}, {"X@Odd": "a"}])
-@pytest.mark.parametrize("status", [200, 409])
-async def test_odd_header_of_a_foreign_client_does_not_cost_the_answer(
-    transport: LoopbackTransport, headers: dict[str, str], status: int
-) -> None:
-    """S10."""
-
-    @command("orders.place")
-    async def handle() -> None:
-        if status != 200:
-            raise BrokerResponseException(status=status)
-
-    async with Bench(transport, handle):
-        await transport.put_frame(wire.Frame("orders.place", {**headers, wire.REPLY_TOPIC: INBOX}, b"1")).ended()
-
-    assert [read(frame).status for frame in transport.replies] == [status]
-
-
-async def test_odd_header_of_a_foreign_client_does_not_stop_what_the_handler_publishes(
-    transport: LoopbackTransport,
-) -> None:
-    board = Board(transport)
-
-    @command("orders.place", retry=())
-    async def handle() -> None:
-        await board.publish("orders.placed")
-
-    async with Bench(transport, handle):
-        await transport.put_frame(wire.Frame("orders.place", {"X-Odd": "a\tb", "tenant": "a"}, b"1")).ended()
-
-    [frame] = transport.published
-    assert wire.own_headers(frame.headers) == {"tenant": "a"}
-
-
-async def test_result_that_cannot_be_serialised_is_answered_500_without_retry(transport: LoopbackTransport) -> None:
-    """S10."""
-
-    @command("orders.place")
-    async def handle() -> object:
-        return object()
-
-    async with Bench(transport, handle):
-        await transport.put("orders.place", reply_topic=INBOX).ended()
-
-    assert error_of(transport.replies[0])["type"] == "ContentEncodeError"
-    assert transport.journal == ["dead letter 1", f"send {INBOX}", "term 1"]
-
-
-async def test_expired_query_is_answered_504_and_acked_unrun(transport: LoopbackTransport) -> None:
-    ran: list[int] = []
-
-    @query("orders.count")
-    async def handle() -> None:
-        ran.append(1)
-
-    async with Bench(transport, handle):
-        await transport.put("orders.count", reply_topic=INBOX, system=when(-60)).ended()
-
-    assert error_of(transport.replies[0])["status"] == 504
-    assert (transport.journal, ran) == ([f"send {INBOX}", "ack 1"], [])
-
-
-async def test_expired_command_is_answered_504_and_dead_lettered(transport: LoopbackTransport) -> None:
-    async with Bench(transport, echo):
-        await transport.put("orders.place", reply_topic=INBOX, system=when(-60)).ended()
-
-    assert error_of(transport.replies[0])["status"] == 504
-    assert transport.journal == ["dead letter 1", f"send {INBOX}", "term 1"]
 
 
 async def test_replay_for_another_durable_is_acked_unrun(transport: LoopbackTransport) -> None:
