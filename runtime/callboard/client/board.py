@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 from uuid import UUID, uuid4
 
 from callboard.brokers import wire
+from callboard.brokers.publisher import publish_message
 from callboard.brokers.topic import check_topic
 from callboard.brokers.transport import BrokerTransport, Receipt, ReplyBox, ReplyFrame
 from callboard.codec import JSON
@@ -67,14 +68,7 @@ class Board:
         message = BrokerMessageV1(
             topic, BrokerMessageV1Payload(content, travelling), identifier=identifier, reply_topic=reply_topic
         )
-        span = self._instrumentation.publish(topic, identifier)
-        try:
-            return await self._transport.publish(wire.encode(message, carrier=span.carrier))
-        except BaseException as error:
-            span.fail(type(error).__name__, str(error))
-            raise
-        finally:
-            span.end()
+        return await publish_message(self._transport, self._instrumentation, message)
 
     @overload
     async def request(
