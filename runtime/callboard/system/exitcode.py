@@ -16,6 +16,7 @@ from callboard.errors import (
     PublishRefusedError,
     RemoteError,
     RestartLimitExceeded,
+    SubstrateError,
     TargetError,
     TopicError,
     TopologyError,
@@ -56,6 +57,7 @@ _CODES: list[tuple[type[Exception], ExitCode]] = [
     (MessageTooLargeError, ExitCode.WRONG_USE),
     (MissingExtraError, ExitCode.WRONG_USE),
     (TimeoutError, ExitCode.TIMEOUT),
+    (SubstrateError, ExitCode.NO_SERVER),
     (CallboardError, ExitCode.REFUSED),
 ]
 

@@ -72,6 +72,7 @@ class Parent:
                 return await self._run_workers()
             finally:
                 watch.cancel()
+                await asyncio.wait([watch])
 
     async def _watch_server(self, server: EmbeddedServer) -> None:
         code = await server.wait()
