@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, IntEnum
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -148,8 +148,12 @@ class BrokerMessage(ABC):
     __slots__ = ()
 
     topic: str
-    identifier: UUID
     reply_topic: str | None
+
+    @property
+    @abstractmethod
+    def identifier(self) -> UUID:
+        """What makes the message itself, in every copy and delivery of it."""
 
     @property
     @abstractmethod
@@ -193,11 +197,12 @@ class BrokerMessage(ABC):
 class BrokerMessageV1(BrokerMessage):
     """A message to a topic.
 
-    `identifier` is a fresh UUID unless given; sending the same identifier to the same topic twice stores one
-    message. Messages order by content; contents that cannot be compared leave the order as it is.
+    `identifier` is a fresh UUID unless given, as one or as a function that is asked when somebody wants it; sending the
+    same identifier to the same topic twice stores one message. Messages order by content; contents that cannot be
+    compared leave the order as it is.
     """
 
-    __slots__ = ("identifier", "payload", "reply_topic", "strategy", "topic")
+    __slots__ = ("_identifier", "payload", "reply_topic", "strategy", "topic")
 
     payload: BrokerMessageV1Payload
     strategy: BrokerMessageV1Strategy
@@ -207,7 +212,7 @@ class BrokerMessageV1(BrokerMessage):
         topic: str,
         payload: BrokerMessageV1Payload,
         *,
-        identifier: UUID | None = None,
+        identifier: UUID | Callable[[], UUID] | None = None,
         strategy: BrokerMessageV1Strategy | None = None,
         reply_topic: str | None = None,
     ) -> None:
@@ -215,13 +220,23 @@ class BrokerMessageV1(BrokerMessage):
             raise MessageTypeError("topic", topic, "text")
         if not isinstance(payload, BrokerMessageV1Payload):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise MessageTypeError("payload", payload, "a BrokerMessageV1Payload")
-        if identifier is not None and not isinstance(identifier, UUID):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if identifier is not None and not isinstance(identifier, UUID) and not callable(identifier):
             raise MessageTypeError("identifier", identifier, "a UUID")
         self.topic = topic
         self.payload = payload
-        self.identifier = uuid4() if identifier is None else identifier
+        self._identifier = uuid4() if identifier is None else identifier
         self.strategy = BrokerMessageV1Strategy.UNICAST if strategy is None else BrokerMessageV1Strategy(strategy)
         self.set_reply_topic(reply_topic)
+
+    @property
+    def identifier(self) -> UUID:
+        if not isinstance(self._identifier, UUID):
+            self._identifier = self._identifier()
+        return self._identifier
+
+    @identifier.setter
+    def identifier(self, value: UUID) -> None:
+        self._identifier = value
 
     def set_reply_topic(self, value: str | None) -> None:
         if value is not None and not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]

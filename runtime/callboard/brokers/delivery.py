@@ -23,6 +23,7 @@ class BrokerDelivery(ABC):
     """
 
     __slots__ = (
+        "_identifier",
         "_message",
         "body",
         "delivered",
@@ -72,23 +73,26 @@ class BrokerDelivery(ABC):
         self.touched = touched
         self.settled = False
         self._message: BrokerMessageV1 | None = None
+        self._identifier: UUID | None = None
 
     @property
     def message(self) -> BrokerMessageV1:
         """The message. Raises `ContentDecodeError` when its headers make no sense."""
         if self._message is None:
-            self._message = wire.decode(self.topic, self.headers, self.body, self.derived_identifier)
+            self._message = wire.decode(self.topic, self.headers, self.body, self._identify)
         return self._message
 
     @property
-    def derived_identifier(self) -> UUID:
-        """The same for every delivery of this message, whoever asks."""
-        return uuid5(NAMESPACE_URL, f"callboard:{self.stream}:{self.sequence}")
-
-    @property
     def identifier(self) -> UUID:
-        """The message's identifier, also when the message itself cannot be read."""
-        return wire.decode_identifier(self.headers, self.derived_identifier)
+        """The message's identifier, also when the message itself cannot be read. One that names none has the same
+        for every delivery, derived from stream and sequence."""
+        return self._identify()
+
+    def _identify(self) -> UUID:
+        if self._identifier is None:
+            named = wire.named_identifier(self.headers) if self.headers else None
+            self._identifier = named or uuid5(NAMESPACE_URL, f"callboard:{self.stream}:{self.sequence}")
+        return self._identifier
 
     @property
     def body_size(self) -> int:
