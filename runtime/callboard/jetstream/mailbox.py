@@ -201,7 +201,6 @@ class JetStreamMailbox:
                 self._pulls[number] -= 1
         if self._lane is not None:
             self._lane.offer(delivery)
-            self._refill()
 
     def _on_status(self, message: Msg) -> None:
         headers = message.headers or {}
