@@ -38,6 +38,7 @@ __all__ = [
     "parse_time",
     "system_header",
     "travelling",
+    "uuid_header",
 ]
 
 CONTENT_TYPE = "Content-Type"
@@ -211,7 +212,12 @@ def _content_type(headers: Mapping[str, str]) -> str | None:
 
 def named_identifier(headers: Mapping[str, str]) -> UUID | None:
     """The identifier that a message names. One that is no UUID counts as absent: the message itself is still good."""
-    value = headers.get(IDENTIFIER)
+    return uuid_header(headers, IDENTIFIER)
+
+
+def uuid_header(headers: Mapping[str, str], name: str) -> UUID | None:
+    """A header as a UUID; None when it is absent or no UUID."""
+    value = headers.get(name)
     if value is None:
         return None
     try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
+from callboard.brokers.wire import uuid_header
 from callboard.errors import NoParamsError
 from callboard.message import BrokerMessage
 
@@ -68,15 +70,9 @@ class BrokerRequest:
         return f"BrokerRequest({self.raw!r})"
 
 
-def user_of(headers: dict[str, str]) -> UUID | None:
+def user_of(headers: Mapping[str, str]) -> UUID | None:
     """The header `user` as a UUID; None when it is absent or no UUID."""
-    value = headers.get("user")
-    if value is None:
-        return None
-    try:
-        return UUID(value)
-    except ValueError:
-        return None
+    return uuid_header(headers, "user")
 
 
 class BrokerResponse:

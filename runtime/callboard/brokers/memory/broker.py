@@ -164,10 +164,6 @@ class InMemoryBroker:
                 consumer.offer(message.sequence, message.frame)
         return consumer
 
-    def delete_consumer(self, topic_filter: str, durable: str) -> None:
-        """Forget a durable and where it stood; its stream stays. Raises `NoStreamError`."""
-        self.stream_of(topic_filter).consumers.pop(durable, None)
-
     def consumers(self, topic: str) -> list[InMemoryConsumer]:
         """The consumers on the stream that holds a topic. Raises `NoStreamError`."""
         return list(self.stream_of(topic).consumers.values())
