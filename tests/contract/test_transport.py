@@ -274,3 +274,24 @@ async def test_command_belongs_to_one_service(connect: Connect) -> None:
         with pytest.raises(TopologyError, match="belongs to the service 'one'"):
             async with service(connect, Other, name="two"):
                 pass
+
+
+async def test_topic_that_an_actor_does_not_declare_is_logged_once(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Chatty(Actor):
+        publishes = {"orders.placed": Order, "orders.{number}.sent": Order}
+
+        @command("orders.place")
+        async def place(self, order: Order) -> None:
+            await self.publish("orders.placed", order)
+            await self.publish("orders.7.sent", order)
+            await self.publish("orders.plced", order)
+
+    async with service(connect, Chatty) as system:
+        for _ in range(2):
+            await system.board.request("orders.place", Order("tea"))
+    told = [record.getMessage() for record in caplog.records if "does not declare" in record.getMessage()]
+    assert told == [
+        "Chatty publishes to 'orders.plced', which its 'publishes' does not declare; did you mean 'orders.placed'?"
+    ]
