@@ -24,6 +24,8 @@ __all__ = ["Board"]
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 5.0
+TTL_MARGIN = 60
+"""Seconds that the stream keeps a request longer than its caller waits."""
 
 
 class Board:
@@ -110,14 +112,16 @@ class Board:
         """
         check_topic(topic)
         identifier = uuid4()
-        timeout = self._patience(timeout)
+        now = self._transport.clock.now()
+        deadline = self._deadline(now + timedelta(seconds=timeout))
+        seconds = (deadline - now).total_seconds()
         span = self._instrumentation.request(topic, identifier)
         try:
-            async with asyncio.timeout(timeout):
-                reply = await self._exchange(topic, content, identifier, timeout, headers, span)
+            async with asyncio.timeout(seconds):
+                reply = await self._exchange(topic, content, identifier, headers, span, deadline)
         except TimeoutError as error:
             span.fail("RequestTimeoutError")
-            raise RequestTimeoutError(topic, timeout) from error
+            raise RequestTimeoutError(topic, seconds) from error
         except BaseException as error:
             span.fail(type(error).__name__, str(error))
             raise
@@ -132,9 +136,9 @@ class Board:
         topic: str,
         content: Any,
         identifier: UUID,
-        timeout: float,
         headers: Mapping[str, str] | None,
         span: Span,
+        deadline: datetime,
     ) -> ReplyFrame:
         await self._transport.check_handled(topic)
         box = await self._transport.reply_box()
@@ -145,31 +149,22 @@ class Board:
                 identifier=identifier,
                 reply_topic=box.topic,
             )
-            deadline = self._deadline(timeout)
+            left = (deadline - self._transport.clock.now()).total_seconds()
             system = {
                 wire.REPLY_VIA: "core",
                 wire.DEADLINE: wire.format_time(deadline),
-                wire.TTL: str(max(1, round(timeout)) + TTL_MARGIN),
+                wire.TTL: str(max(1, round(left)) + TTL_MARGIN),
             }
             await self._transport.publish(wire.encode(message, carrier=span.carrier, system=system))
             return await _matching(box, identifier)
         finally:
             box.close()
 
-    def _patience(self, timeout: float) -> float:
-        """`timeout`, or the seconds left to the caller of the request being handled, when they are fewer."""
+    @staticmethod
+    def _deadline(wanted: datetime) -> datetime:
+        """When the caller stops waiting: as it wants, but no later than the caller of the request being handled."""
         current = CURRENT.get()
-        if current is None or current.deadline is None:
-            return timeout
-        return min(timeout, (current.deadline - self._transport.clock.now()).total_seconds())
-
-    def _deadline(self, timeout: float) -> datetime:
-        """When the caller stops waiting; the deadline of the request being handled, when that is earlier."""
-        deadline = self._transport.clock.now() + timedelta(seconds=timeout)
-        current = CURRENT.get()
-        if current is not None and current.deadline is not None:
-            return min(deadline, current.deadline)
-        return deadline
+        return wanted if current is None or current.deadline is None else min(wanted, current.deadline)
 
     @staticmethod
     def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
@@ -180,10 +175,6 @@ class Board:
     def _derived(topic: str, content: Any, headers: Mapping[str, str]) -> UUID:
         current = CURRENT.get()
         return uuid4() if current is None else current.output_identifier(topic, JSON.encode(content), headers)
-
-
-TTL_MARGIN = 60
-"""Seconds that the stream keeps a request longer than its caller waits."""
 
 
 async def _matching(box: ReplyBox, identifier: UUID) -> ReplyFrame:

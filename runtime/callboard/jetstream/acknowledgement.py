@@ -7,7 +7,6 @@ message at a time.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 
 import msgspec
@@ -28,8 +27,6 @@ from callboard.jetstream.connection import NatsConnection
 
 __all__ = ["AcknowledgedPublisher", "PublishAck"]
 
-logger = logging.getLogger("callboard.publisher")
-
 BUDGET = 16.0
 """Seconds that an unknown outcome is retried: a frozen leader costs up to 7, an election included."""
 ATTEMPT = 4.0
@@ -38,7 +35,9 @@ STREAM_CHECK = 3.0
 """Seconds to ask whether there is a stream at all, when none acknowledges."""
 IN_FLIGHT = 1024
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
-_RETRYABLE = {503}
+UNAVAILABLE = 503
+STREAM_FULL = 10077
+"""Comes with the code of a passing problem, but passes only when somebody makes room."""
 
 
 @frozen
@@ -158,7 +157,7 @@ class AcknowledgedPublisher:
                 return PublishAck(answer.stream, answer.seq, answer.duplicate)
             await self._check_stream(subject)
             raise _Again("the stream has no leader")
-        if error.code in _RETRYABLE and error.err_code != 10077:
+        if error.code == UNAVAILABLE and error.err_code != STREAM_FULL:
             raise _Again(error.description)
         raise PublishRefusedError(subject, error.description, code=error.err_code)
 

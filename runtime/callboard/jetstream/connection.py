@@ -69,8 +69,8 @@ def _without_secret(server: str) -> str:
 class NatsConnection(Resource):
     """A connection that reconnects for ever and says when it did.
 
-    `on_reconnect` is called after each reconnection, `on_denied(operation, subject)` when the account may not
-    publish or subscribe, `on_close` when the connection closed for good. They are plain functions.
+    `on_reconnect` are called after each reconnection, `on_denied(operation, subject)` when the account may not publish
+    or subscribe. They are plain functions.
     """
 
     def __init__(self, options: ConnectionOptions) -> None:
@@ -88,6 +88,7 @@ class NatsConnection(Resource):
     async def _setup(self) -> None:
         loop = asyncio.get_running_loop()
         self.client = Client()
+        self._leaving = False
         self._failures = 0
         self._failed = loop.create_future()
         self._lost = loop.create_future()
@@ -101,7 +102,7 @@ class NatsConnection(Resource):
         except NatsError as error:
             raise NoServerError(self.options.secret_free, str(error)) from error
         finally:
-            connecting.cancel()
+            await _ended(connecting)
             failed, self._failed = self._failed, None
             failed.cancel()
         self._check_server()
@@ -187,6 +188,17 @@ class NatsConnection(Resource):
         if self._lost is not None and not self._lost.done() and not self._leaving:
             reason = str(self.client.last_error or self._last_error or "closed")
             self._lost.set_exception(ConnectionLostError(self.options.secret_free, reason))
+
+
+async def _ended(connecting: asyncio.Task[None]) -> None:
+    """Cancel an attempt to connect and wait for its end, which nats-py may delay.
+
+    Its outcome is known, or not wanted.
+    """
+    connecting.cancel()
+    await asyncio.wait([connecting], timeout=CONNECT_TIMEOUT)
+    if connecting.done() and not connecting.cancelled():
+        connecting.exception()
 
 
 def _reason(error: Exception) -> str:

@@ -32,6 +32,7 @@ HEARTBEAT = 1.0
 MISSED = 2.5
 """Heartbeats without any sign of life after which the pulls count as lost."""
 LONGEST_PATIENCE = 8
+"""How many times longer than `MISSED` a silence is borne at most, after earlier ones."""
 DRAIN = 2.0
 """Seconds to wait for the server's word that nothing more comes."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
@@ -92,12 +93,12 @@ class JetStreamMailbox:
 
         When the server does not answer in time, what it still sends is delivered elsewhere after `ack_wait`.
         """
-        if self._puller is not None:
-            self._puller.cancel()
-            await asyncio.wait({self._puller})
-            self._puller = None
+        puller, self._puller = self._puller, None
+        if puller is not None:
             self._connection.on_reconnect.remove(self._on_reconnect)
             self._connection.on_denied.remove(self._on_denied)
+            puller.cancel()
+            await asyncio.wait({puller})
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             # UNSUB, PING, PONG; never cancelled, because a PONG for a cancelled wait kills nats-py's read loop.

@@ -12,11 +12,12 @@ from attrs import frozen
 from callboard.brokers.deadletter import DEAD_STREAM, DEAD_TOPIC
 from callboard.brokers.mailbox import MailboxSpec, Order, Start
 from callboard.brokers.topic import TopicTemplate, overlap
+from callboard.config import StreamSettings
 from callboard.errors import TopologyError
 from callboard.jetstream.api import STREAM_NAME_IN_USE, SUBJECTS_OVERLAP, ApiError, ConsumerInfo, JetStreamApi
 from callboard.jetstream.attempts import BUCKET, BUCKET_STREAM
 
-__all__ = ["StreamOptions", "TopologyManager", "covers", "is_unicast", "stream_name"]
+__all__ = ["Located", "TopologyManager", "covers", "is_unicast", "stream_name"]
 
 logger = logging.getLogger("callboard.topology")
 
@@ -24,17 +25,6 @@ NANOSECONDS = 1_000_000_000
 DAY = 24 * 3600
 MAX_ACK_PENDING = 100_000
 """Credit is ours; the server's limit only must not be in its way (delayed naks keep their place in it)."""
-
-
-@frozen
-class StreamOptions:
-    """What Callboard says about streams that it creates."""
-
-    max_age: float = 7 * DAY
-    """Seconds that messages are kept."""
-    duplicate_window: float = 300.0
-    """Seconds in which a repeated `Nats-Msg-Id` is stored once."""
-    replicas: int = 1
 
 
 @frozen
@@ -72,9 +62,9 @@ def is_unicast(consumer: ConsumerInfo) -> bool:
 class TopologyManager:
     """Makes the server fit the declarations, or says what is in the way."""
 
-    def __init__(self, api: JetStreamApi, options: StreamOptions | None = None) -> None:
+    def __init__(self, api: JetStreamApi, options: StreamSettings | None = None) -> None:
         self._api = api
-        self._options = options or StreamOptions()
+        self._options = options or StreamSettings()
         self.incarnations: dict[str, str] = {}
         """A mark of each stream's creation: a stream that was deleted and made again has another."""
         self._located: dict[MailboxSpec, Located] = {}

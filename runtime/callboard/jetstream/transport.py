@@ -16,6 +16,7 @@ from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.topic import overlap
 from callboard.brokers.transport import BrokerTransport, Receipt, ReplyBox, Tick, Topology
 from callboard.brokers.wire import Frame, check_size
+from callboard.config import StreamSettings
 from callboard.errors import NoHandlerError, NoStreamError, PublishRefusedError, PublishUnknownError
 from callboard.jetstream.acknowledgement import AcknowledgedPublisher
 from callboard.jetstream.api import JetStreamApi
@@ -25,7 +26,7 @@ from callboard.jetstream.deadletter import JetStreamDeadLetters
 from callboard.jetstream.mailbox import JetStreamMailbox
 from callboard.jetstream.reply import ReplyBoxes
 from callboard.jetstream.subscriber import JetStreamBrokerSubscriber
-from callboard.jetstream.topology import StreamOptions, TopologyManager, is_unicast
+from callboard.jetstream.topology import TopologyManager, is_unicast
 
 __all__ = ["JetStreamTransport"]
 
@@ -38,7 +39,7 @@ HANDLED_FOR = 10.0
 class JetStreamTransport(BrokerTransport):
     """One connection with everything that an actor system or a client needs on it."""
 
-    def __init__(self, options: ConnectionOptions | None = None, streams: StreamOptions | None = None) -> None:
+    def __init__(self, options: ConnectionOptions | None = None, streams: StreamSettings | None = None) -> None:
         super().__init__()
         self._connection = NatsConnection(options or ConnectionOptions())
         self._api = JetStreamApi(self._connection)

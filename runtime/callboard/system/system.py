@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from attrs import frozen
 
@@ -16,7 +15,7 @@ from callboard.actors import ActorDeclaration, Cell, declaration_of
 from callboard.actors.declaration import check_unicast
 from callboard.brokers.transport import BrokerTransport, Topology
 from callboard.client.board import Board
-from callboard.errors import ClosedError, DeclarationError
+from callboard.errors import DeclarationError
 from callboard.instrumentation import Instrumentation
 from callboard.jetstream import JetStreamTransport
 from callboard.supervision import ChildSpec, Supervisor, SupervisorRunner
@@ -25,10 +24,6 @@ from callboard.system.provision import creator, providers
 from callboard.telemetry import OpenTelemetryInstrumentation
 
 __all__ = ["Service", "System"]
-
-logger = logging.getLogger("callboard.system")
-
-T = TypeVar("T")
 
 
 @frozen
@@ -84,12 +79,6 @@ class System:
     def board(self) -> Board:
         """The door to publish and request on this system's connection."""
         return Board(self._transport, self._instrumentation)
-
-    def resource(self, kind: type[T]) -> T:
-        """An opened dependency. Raises `ClosedError` while the system does not run."""
-        if kind not in self._resources:
-            raise ClosedError(f"dependency {kind.__name__} of a system that does not run")
-        return self._resources[kind]  # type: ignore[no-any-return]
 
     async def start(self) -> None:
         """Connect and start everything. Raises what stood in the way, with nothing left behind."""

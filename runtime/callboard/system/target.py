@@ -14,7 +14,7 @@ from callboard.errors import CallboardError, TargetError, did_you_mean
 from callboard.supervision import Supervisor
 from callboard.system.system import Service
 
-__all__ = ["load_services"]
+__all__ = ["load_services", "service_name"]
 
 
 def load_services(targets: list[str], name: str | None = None) -> list[Service]:
@@ -25,10 +25,11 @@ def load_services(targets: list[str], name: str | None = None) -> list[Service]:
     """
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
-    return [Service(name or _service_name(target), _tree(target)) for target in targets]
+    return [Service(name or service_name(target), _tree(target)) for target in targets]
 
 
-def _service_name(target: str) -> str:
+def service_name(target: str) -> str:
+    """The service's name unless another is given: its module's last part."""
     return target.partition(":")[0].rpartition(".")[2]
 
 

@@ -22,12 +22,11 @@ from attrs import frozen
 from callboard.config import Settings
 from callboard.errors import CallboardError
 from callboard.jetstream import JetStreamTransport
-from callboard.jetstream.topology import StreamOptions
 from callboard.system.connect import options_for
 from callboard.system.exitcode import exit_code_of
 from callboard.system.log import configure_logging
 from callboard.system.system import System
-from callboard.system.target import load_services
+from callboard.system.target import load_services, service_name
 from callboard.telemetry import configure_telemetry
 
 __all__ = ["Orders", "main"]
@@ -88,11 +87,8 @@ class Worker:
     def _system(self) -> System:
         settings = self._orders.settings
         services = load_services(self._orders.targets, settings.name or None)
-        streams = settings.streams
         options = options_for(settings.nats or None, name=",".join(service.name for service in services))
-        transport = JetStreamTransport(
-            options, StreamOptions(streams.max_age, streams.duplicate_window, streams.replicas)
-        )
+        transport = JetStreamTransport(options, settings.streams)
         return System(services, nats=settings.nats or None, grace=self._grace, transport=transport)
 
     async def _end(self, system: System) -> None:
@@ -138,8 +134,8 @@ def main() -> int:
     orders = cattrs.structure(msgspec.json.decode(sys.stdin.buffer.readline()), Orders)
     configure_logging(orders.settings.log_level)
     try:
-        services = orders.settings.name or ",".join(t.partition(":")[0].rpartition(".")[2] for t in orders.targets)
-        telemetry = configure_telemetry(services)
+        name = orders.settings.name or ",".join(map(service_name, orders.targets))
+        telemetry = configure_telemetry(name)
         try:
             asyncio.run(Worker(orders).run())
         finally:
