@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -14,7 +15,7 @@ from typed_settings.loaders import EnvLoader, FileLoader, Loader, YamlFormat
 
 from callboard.errors import ConfigError, did_you_mean
 
-__all__ = ["Settings", "StreamSettings", "load_settings", "read_settings"]
+__all__ = ["Manage", "Settings", "StreamSettings", "load_settings", "read_settings"]
 
 T = TypeVar("T")
 
@@ -29,6 +30,17 @@ def _one_of(*known: object) -> Callable[[Any, Attribute[Any], object], None]:
     return check
 
 
+class Manage(StrEnum):
+    """What Callboard may do to streams and durables on the server."""
+
+    MANAGE = "manage"
+    """Create what is missing, change what differs from the code."""
+    VERIFY = "verify"
+    """Change nothing; refuse to run when something is missing or differs."""
+    OFF = "off"
+    """Change nothing; only what is missing is an error."""
+
+
 @frozen
 class StreamSettings:
     """What Callboard says about streams that it creates."""
@@ -39,6 +51,8 @@ class StreamSettings:
     """Seconds in which a repeated message is stored once."""
     replicas: int = field(default=1, validator=_one_of(1, 3, 5))
     """Copies in a cluster."""
+    manage: Manage = Manage.MANAGE
+    """Whether streams and durables are created and changed."""
 
 
 @frozen

@@ -67,6 +67,12 @@ async def test_what_cannot_be_sent_is_refused_and_the_next_message_is_sent(conne
         await other.prepare(Topology([], ["orders.placed"]))
         with pytest.raises(TopicError):
             await publisher.send(message(1, "orders.*"))
-        with pytest.raises(NoStreamError):
-            await publisher.send(message(1, "nothing.here"))
         await publisher.send(message(1))
+
+
+async def test_publisher_creates_the_stream_of_a_new_topic(connect: Connect) -> None:
+    async with connect() as other, TransportBrokerPublisher(connect()) as publisher:
+        with pytest.raises(NoStreamError):
+            await other.publish(Frame("news.today", {}, b"0"))
+        await publisher.send(message(1, "news.today"))
+        assert (await other.publish(Frame("news.today", {}, b"2"))).sequence == 2

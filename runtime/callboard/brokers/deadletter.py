@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,13 +13,28 @@ from attrs import frozen
 
 from callboard.brokers import wire
 from callboard.brokers.delivery import BrokerDelivery
+from callboard.errors import PublishRefusedError, SubstrateError
+from callboard.instrumentation import trace_headers
 
-__all__ = ["DEAD_STREAM", "DEAD_TOPIC", "DeadLetter", "DeadLetters", "dead_letter_frame"]
+__all__ = [
+    "DEAD_LETTER_PAUSE",
+    "DEAD_STREAM",
+    "DEAD_TOPIC",
+    "DeadLetter",
+    "DeadLetters",
+    "bury",
+    "dead_letter_frame",
+    "log_unburied",
+]
+
+logger = logging.getLogger("callboard.deadletter")
 
 TRACEBACK_LINES = 40
 DEAD_STREAM = "CALLBOARD_DEAD"
 DEAD_TOPIC = "_callboard.dead"
 """A letter's topic is this and the durable that gave the message up."""
+DEAD_LETTER_PAUSE = 10.0
+"""Seconds until a message is tried again whose dead letter could not be stored."""
 ORIGIN = "Callboard-Origin-"
 DEAD = "Callboard-Dead-"
 
@@ -58,6 +74,32 @@ class DeadLetters(ABC):
         `carrier` are the trace headers that a replay goes on from. Raises `SubstrateError` or
         `PublishRefusedError` when it is not stored: the delivery must not be terminated then.
         """
+
+
+async def bury(
+    dead_letters: DeadLetters, delivery: BrokerDelivery, error: BaseException, *, at: datetime, attempts: int = 1
+) -> None:
+    """Give a delivery up: store its letter, then terminate it. Where the letter cannot be stored the delivery stays
+    in its mailbox and comes again."""
+    letter = DeadLetter.of(delivery, error, attempts, at)
+    try:
+        await dead_letters.put(letter, trace_headers(delivery.headers))
+    except (SubstrateError, PublishRefusedError) as problem:
+        log_unburied(delivery, problem)
+        await delivery.nak(DEAD_LETTER_PAUSE)
+    else:
+        await delivery.term(f"dead letter: {letter.error_type}")
+
+
+def log_unburied(delivery: BrokerDelivery, problem: BaseException) -> None:
+    """Say that a dead letter could not be stored."""
+    logger.error(
+        "dead letter of message %s of %s cannot be stored (%s); it stays in its mailbox, again in %.0f s",
+        delivery.sequence,
+        delivery.durable,
+        problem,
+        DEAD_LETTER_PAUSE,
+    )
 
 
 def dead_letter_frame(letter: DeadLetter, carrier: Mapping[str, str], max_payload: int) -> wire.Frame:

@@ -99,6 +99,11 @@ class BrokerDelivery(ABC):
         """Bytes of the body."""
         return len(self.body)
 
+    async def admit(self) -> bool:
+        """Whether this delivery is to be handled: asked once, before it is. What a filter does not admit is
+        acknowledged unhandled."""
+        return True
+
     @abstractmethod
     async def ack(self) -> None:
         """Done: never deliver it again."""

@@ -102,11 +102,16 @@ class Intake:
         self._next = 0
         self._closed = False
         self._waiters: deque[asyncio.Future[None]] = deque()
+        self._wraps: list[Callable[[BrokerDelivery], BrokerDelivery]] = []
 
     @property
     def free(self) -> int:
         """Slots with nothing to do."""
         return self.concurrency - self.running
+
+    def through(self, wrap: Callable[[BrokerDelivery], BrokerDelivery]) -> None:
+        """Pass every delivery through `wrap` before it is handed out: how a filter gets its say."""
+        self._wraps.append(wrap)
 
     def lane(self, limit: int | None, refill: Callable[[], None]) -> Lane:
         """A new mailbox; `refill` is called when there may be room for more."""
@@ -151,7 +156,10 @@ class Intake:
                 self._next = (self._next + step + 1) % len(lanes)
                 lane.running += 1
                 self.running += 1
-                return lane, lane.waiting.popleft()
+                delivery = lane.waiting.popleft()
+                for wrap in self._wraps:
+                    delivery = wrap(delivery)
+                return lane, delivery
         return None
 
     def release(self, lane: Lane, seconds: float, size: int) -> None:

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 
 from attrs import field, frozen
 
-from callboard.brokers.topic import TopicTemplate
+from callboard.brokers.topic import TopicTemplate, covers, overlap
+from callboard.errors import TopicError
 
-__all__ = ["Kind", "MailboxSpec", "Order", "Start"]
+__all__ = ["Kind", "MailboxSpec", "Order", "Start", "group_mailboxes"]
 
 
 class Kind(StrEnum):
-    """What a handler is for; it decides who gets a message.
+    """What a mailbox is for; it decides who gets a message.
 
     `COMMAND` and `QUERY` are unicast: one service gets each message. `EVENT` is multicast: each actor of each
-    service gets each message once.
+    service gets each message once. `GROUP` belongs to a subscriber without handlers: each group gets each message once.
     """
 
     COMMAND = "command"
     QUERY = "query"
     EVENT = "event"
+    GROUP = "group"
 
     @property
     def unicast(self) -> bool:
-        """Whether one durable serves everyone."""
+        """Whether one durable serves everyone, and one service owns it."""
+        return self in {Kind.COMMAND, Kind.QUERY}
+
+    @property
+    def answers(self) -> bool:
+        """Whether a request finds somebody here who may answer."""
         return self is not Kind.EVENT
 
 
@@ -47,11 +55,12 @@ class Order(StrEnum):
 
 @frozen
 class MailboxSpec:
-    """One handler's mailbox."""
+    """One handler's mailbox, or a group's on one stream."""
 
     kind: Kind
     template: TopicTemplate
     service: str
+    """Name of the service, or of the group."""
     actor: str
     concurrency: int | None = None
     """At most so many of its messages at once in each process; None for the actor's."""
@@ -61,13 +70,23 @@ class MailboxSpec:
     order: Order = Order.STREAM
     renamed_from: str | None = field(default=None, eq=False)
     """The actor's former name, whose durable is taken over."""
+    more: tuple[TopicTemplate, ...] = ()
+    """Further topics of a group; none overlaps with another."""
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """The topic filters, at least one."""
+        return (self.template.filter, *(template.filter for template in self.more))
 
     @property
     def key(self) -> str:
-        """What makes this mailbox itself: kind and topic filter, and for events the service and the actor."""
+        """What makes this mailbox itself: kind and topic filter, for events also the service and the actor; for a
+        group its name and the topics' first token, so that it stays the same when its topics change."""
         return self._key(self.actor)
 
     def _key(self, actor: str) -> str:
+        if self.kind is Kind.GROUP:
+            return f"{self.kind.value}|{self.service}|{self.template.tokens[0]}"
         parts = [self.kind.value, self.template.filter]
         return "|".join(parts if self.kind.unicast else [*parts, self.service, actor])
 
@@ -77,11 +96,47 @@ class MailboxSpec:
         return self._durable(self.actor)
 
     def _durable(self, actor: str) -> str:
-        owner = "" if self.kind.unicast else f"{self.service}-{actor}-"
-        readable = re.sub(r"[^A-Za-z0-9_-]+", "_", f"{self.kind.value}-{owner}{self.template.filter}").rstrip("_")
-        return f"{readable[:80]}-{hashlib.sha256(self._key(actor).encode()).hexdigest()[:8]}"
+        key = self._key(actor)
+        if self.kind is Kind.GROUP:
+            name = key.replace("|", "-")
+        else:
+            owner = "" if self.kind.unicast else f"{self.service}-{actor}-"
+            name = f"{self.kind.value}-{owner}{self.template.filter}"
+        readable = re.sub(r"[^A-Za-z0-9_-]+", "_", name).rstrip("_")
+        return f"{readable[:80]}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
     @property
     def former_durable(self) -> str | None:
         """The durable to take over, when the actor had another name."""
         return self._durable(self.renamed_from) if self.renamed_from else None
+
+
+def group_mailboxes(topics: Iterable[str], group: str) -> list[MailboxSpec]:
+    """The mailboxes of a subscriber to several topics: one for each first token, that is for each stream.
+
+    A topic that another one covers adds nothing. Raises `TopicError` for one that is none, for two that overlap in
+    part (no durable can have both), and when there are none.
+    """
+    templates = [TopicTemplate.parse(topic) for topic in sorted(set(topics))]
+    if not templates:
+        raise TopicError("", "a subscriber needs at least one topic")
+    streams: dict[str, list[TopicTemplate]] = {}
+    for template in templates:
+        streams.setdefault(template.tokens[0], []).append(template)
+    return [_group_mailbox(mine, group) for mine in streams.values()]
+
+
+def _group_mailbox(templates: list[TopicTemplate], group: str) -> MailboxSpec:
+    by_filter = {template.filter: template for template in templates}
+    widest = [
+        template
+        for topics, template in by_filter.items()
+        if not any(other != topics and covers(other, topics) for other in by_filter)
+    ]
+    for position, one in enumerate(widest):
+        for other in widest[position + 1 :]:
+            if overlap(one.filter, other.filter):
+                raise TopicError(
+                    one.text, f"overlaps in part with {other.text!r}; subscribe to one topic that covers both"
+                )
+    return MailboxSpec(Kind.GROUP, widest[0], service=group, actor="", more=tuple(widest[1:]))

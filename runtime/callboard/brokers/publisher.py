@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from callboard.brokers import wire
-from callboard.brokers.transport import BrokerTransport, Receipt
+from callboard.brokers.transport import BrokerTransport, Receipt, Topology
+from callboard.errors import NoStreamError
 from callboard.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from callboard.lifecycle import Resource
 from callboard.message import BrokerMessage
@@ -20,6 +21,11 @@ class BrokerPublisher(Resource):
     `PublishRefusedError` when the message is certainly not stored, and `PublishUnknownError` when nobody can
     tell; sending the same message again is safe in both cases.
     """
+
+    @property
+    def transport(self) -> BrokerTransport | None:
+        """What messages go out on in the end, where an implementation has one."""
+        return None
 
     async def send(self, message: BrokerMessage) -> None:
         """Send one message. Messages of one caller arrive in the order of its awaited calls."""
@@ -46,18 +52,40 @@ async def publish_message(
 
 
 class TransportBrokerPublisher(BrokerPublisher):
-    """Sends through a transport, which it sets up and destroys with itself."""
+    """Sends through a transport, which is set up with the publisher and, unless `shared`, destroyed with it.
 
-    def __init__(self, transport: BrokerTransport, instrumentation: Instrumentation = NO_INSTRUMENTATION) -> None:
+    A missing stream is created, where the transport may create streams. What goes to an inbox is not stored.
+    """
+
+    def __init__(
+        self,
+        transport: BrokerTransport,
+        instrumentation: Instrumentation = NO_INSTRUMENTATION,
+        *,
+        shared: bool = False,
+    ) -> None:
         super().__init__()
         self._transport = transport
         self._instrumentation = instrumentation
+        self._shared = shared
+
+    @property
+    def transport(self) -> BrokerTransport:
+        return self._transport
 
     async def _setup(self) -> None:
         await self._transport.setup()
 
     async def _send(self, message: BrokerMessage) -> None:
-        await publish_message(self._transport, self._instrumentation, message)
+        if self._transport.is_inbox(message.topic):
+            await self._transport.send(wire.encode(message))
+            return
+        try:
+            await publish_message(self._transport, self._instrumentation, message)
+        except NoStreamError:
+            await self._transport.prepare(Topology((), [message.topic]))
+            await publish_message(self._transport, self._instrumentation, message)
 
     async def _destroy(self) -> None:
-        await self._transport.destroy()
+        if not self._shared:
+            await self._transport.destroy()

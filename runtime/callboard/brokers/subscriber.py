@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
+from callboard.brokers.deadletter import bury
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.intake import LEASE_SHARE, Intake, Lane
-from callboard.errors import ClosedError
+from callboard.errors import ClosedError, ContentDecodeError
 from callboard.lifecycle import Resource
 from callboard.message import BrokerMessage
 
 if TYPE_CHECKING:
+    from callboard.brokers.attempts import Attempts
     from callboard.brokers.transport import BrokerTransport
 
-__all__ = ["BrokerSubscriber"]
+__all__ = ["BrokerSubscriber", "WrappedBrokerSubscriber"]
+
+logger = logging.getLogger("callboard.subscriber")
 
 UNHURRIED = 1.0
 """Seconds that a receiver is taken to need for a message: long enough that nothing is fetched ahead of it."""
@@ -26,40 +31,96 @@ class BrokerSubscriber(Resource):
 
     Two ways to take them: the handler loop takes deliveries from `intake` and settles each one itself; everybody
     else calls `receive()` or iterates, where a message is acknowledged when the next one is asked for or at
-    `destroy()`. At most `intake.concurrency` deliveries are handed out unsettled: 1, unless the handler loop says
-    otherwise before `setup()`.
+    `destroy()`, and what cannot be read is dead-lettered. At most `intake.concurrency` deliveries are handed out
+    unsettled: 1, unless the handler loop says otherwise before `setup()`.
     """
 
-    def __init__(self, topics: Iterable[str], *, transport: BrokerTransport) -> None:
+    def __init__(self, topics: Iterable[str], *, transport: BrokerTransport, intake: Intake | None = None) -> None:
         super().__init__()
         self.topics = set(topics)
         self.transport = transport
         """Where the messages come from, and where replies and dead letters go."""
-        self.intake = Intake()
+        self.intake = intake or Intake()
         self.on_crash: Callable[[BaseException], None] | None = None
         """Told when the subscriber can deliver no more; it does not heal by itself then."""
         self._unwatch: Callable[[], None] | None = None
         self._held: tuple[Lane, BrokerDelivery] | None = None
+        self._given = False
+        """Whether somebody got what is held."""
+        self._failure: BaseException | None = None
+
+    @property
+    def attempts(self) -> Attempts:
+        """Where failed attempts of this subscriber's deliveries are counted."""
+        return self.transport.attempts
 
     @abstractmethod
     async def drain(self) -> None:
         """Take nothing more from the transport and hand back what no slot has begun. Idempotent."""
 
+    def crash(self, error: BaseException) -> None:
+        """The subscriber can deliver no more: tell whoever listens, or raise it from `receive`."""
+        if self.on_crash is not None:
+            self.on_crash(error)
+        else:
+            self._failure = error
+            self.intake.close()
+
     async def receive(self) -> BrokerMessage:
-        """The next message, however long it takes. Cancelling loses nothing."""
+        """The next message, however long it takes. Cancelling loses nothing.
+
+        Raises `ClosedError` after `destroy()`, and what ended the subscription when the server did.
+        """
         await self.setup()
         if self._unwatch is None:
             self._unwatch = self.transport.watch(self._leases)
-        await self._settle_held()
-        self._held = await self.intake.take()
-        return self._held[1].message
+        if self._given:
+            await self._settle_held()
+        while True:
+            if self._held is None:
+                self._held = await self._take()
+            message = await self._read(self._held[1])
+            if message is not None:
+                self._given = True
+                return message
+            self._release()
+
+    async def _take(self) -> tuple[Lane, BrokerDelivery]:
+        try:
+            return await self.intake.take()
+        except ClosedError:
+            if self._failure is not None:
+                raise self._failure from None
+            raise
+
+    async def _read(self, delivery: BrokerDelivery) -> BrokerMessage | None:
+        """The message of a delivery; None for one that is settled already, because nobody is to see it."""
+        if not await delivery.admit():
+            await delivery.ack()
+            return None
+        try:
+            message = delivery.message
+            _ = message.content
+        except ContentDecodeError as error:
+            logger.error("message %s of %s cannot be read: %s", delivery.sequence, delivery.durable, error)  # noqa: TRY400
+            await bury(self.transport.dead_letters, delivery, error, at=self.transport.clock.now())
+            return None
+        return message
 
     async def _settle_held(self) -> None:
-        held, self._held = self._held, None
+        """Acknowledge what somebody got; hand back what nobody did."""
+        if self._held is None:
+            return
+        delivery = self._held[1]
+        try:
+            await (delivery.ack() if self._given else delivery.nak())
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        held, self._held, self._given = self._held, None, False
         if held is not None:
-            lane, delivery = held
-            await delivery.ack()
-            self.intake.release(lane, UNHURRIED, delivery.body_size)
+            self.intake.release(held[0], UNHURRIED, held[1].body_size)
 
     def _leases(self, now: float) -> Iterable[BrokerDelivery]:
         """What `receive` holds keeps its lease until it is acknowledged, however long its receiver takes."""
@@ -69,6 +130,7 @@ class BrokerSubscriber(Resource):
         return (delivery,) if now - delivery.touched > lane.lease * LEASE_SHARE else ()
 
     async def destroy(self) -> None:
+        """Acknowledge what `receive` gave last, hand back the rest, and stop delivering: iteration ends."""
         await self._settle_held()
         if self._unwatch is not None:
             self._unwatch()
@@ -82,3 +144,26 @@ class BrokerSubscriber(Resource):
             return await self.receive()
         except ClosedError:
             raise StopAsyncIteration from None
+
+
+class WrappedBrokerSubscriber(BrokerSubscriber):
+    """A subscriber that adds something to another one, which it sets up and destroys with itself."""
+
+    def __init__(self, subscriber: BrokerSubscriber) -> None:
+        super().__init__(subscriber.topics, transport=subscriber.transport, intake=subscriber.intake)
+        self.subscriber = subscriber
+        """The one inside."""
+        subscriber.on_crash = self.crash
+
+    @property
+    def attempts(self) -> Attempts:
+        return self.subscriber.attempts
+
+    async def drain(self) -> None:
+        await self.subscriber.drain()
+
+    async def _setup(self) -> None:
+        await self.subscriber.setup()
+
+    async def _destroy(self) -> None:
+        await self.subscriber.destroy()

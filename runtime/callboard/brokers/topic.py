@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from callboard.errors import TopicError
 
-__all__ = ["TopicTemplate", "check_reply_topic", "check_topic", "matches", "overlap"]
+__all__ = ["TopicTemplate", "check_reply_topic", "check_topic", "covers", "matches", "overlap"]
 
 MAX_TOPIC_BYTES = 1000
 """The server drops a connection whose subject nears 4096 bytes; the room left is for its own prefixes."""
@@ -155,3 +155,16 @@ def overlap(one: str, other: str) -> bool:
         if "*" not in {mine, yours} and mine != yours:
             return False
     return len(ours) == len(theirs)
+
+
+def covers(subject: str, topic_filter: str) -> bool:
+    """Whether every topic that matches `topic_filter` matches `subject`."""
+    theirs, ours = subject.split("."), topic_filter.split(".")
+    for position, token in enumerate(theirs):
+        if token == ">":
+            return len(ours) > position
+        if position >= len(ours) or ours[position] == ">":
+            return False
+        if token not in {"*", ours[position]}:
+            return False
+    return len(theirs) == len(ours)

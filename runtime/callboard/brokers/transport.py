@@ -109,8 +109,12 @@ class BrokerTransport(Resource):
         """Create or reconcile what a service needs. Raises `TopologyError` when the server contradicts it."""
 
     @abstractmethod
+    async def remove(self, mailboxes: Sequence[MailboxSpec]) -> None:
+        """Delete the durables of mailboxes; what waits in them stays in its stream. Missing ones are no error."""
+
+    @abstractmethod
     def subscriber(self, mailboxes: Sequence[MailboxSpec]) -> BrokerSubscriber:
-        """The mailboxes of one actor, whose topology is prepared, sharing its slots."""
+        """Mailboxes that share one intake. Their topology is prepared before they are set up."""
 
     @abstractmethod
     def watch(self, tick: Tick) -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 from callboard.jetstream.connection import ConnectionOptions
 from callboard.jetstream.publisher import JetStreamBrokerPublisher
+from callboard.jetstream.subscriber import JetStreamBrokerSubscriber
 from callboard.jetstream.transport import JetStreamTransport
 
-__all__ = ["ConnectionOptions", "JetStreamBrokerPublisher", "JetStreamTransport"]
+__all__ = ["ConnectionOptions", "JetStreamBrokerPublisher", "JetStreamBrokerSubscriber", "JetStreamTransport"]

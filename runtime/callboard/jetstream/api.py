@@ -75,9 +75,10 @@ class ConsumerInfo:
         return cls(info["name"], info["config"], info.get("num_pending", 0), floor.get("stream_seq", 0))
 
     @property
-    def filter(self) -> str:
+    def filters(self) -> list[str]:
         """The topics that it selects."""
-        return str(self.config.get("filter_subject") or ">")
+        several: list[str] | None = self.config.get("filter_subjects")
+        return several or [str(self.config.get("filter_subject") or ">")]
 
     @property
     def metadata(self) -> dict[str, str]:

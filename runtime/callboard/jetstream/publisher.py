@@ -11,7 +11,7 @@ __all__ = ["JetStreamBrokerPublisher"]
 
 
 class JetStreamBrokerPublisher(TransportBrokerPublisher):
-    """Publishes on a connection of its own. A topic without a stream is refused with `NoStreamError`."""
+    """Publishes on a connection of its own. The stream of a topic is created at the first message to it."""
 
     def __init__(
         self, options: ConnectionOptions | None = None, instrumentation: Instrumentation = NO_INSTRUMENTATION

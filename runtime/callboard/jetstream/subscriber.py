@@ -1,70 +1,36 @@
-"""Deliveries from JetStream."""
+"""Subscribing to topics on JetStream."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from callboard.brokers.mailbox import MailboxSpec
-from callboard.brokers.subscriber import BrokerSubscriber
-from callboard.brokers.transport import BrokerTransport
-from callboard.jetstream.api import JetStreamApi
-from callboard.jetstream.connection import NatsConnection
-from callboard.jetstream.mailbox import JetStreamMailbox
-from callboard.jetstream.topology import TopologyManager
+from callboard.brokers.mailbox import group_mailboxes
+from callboard.brokers.subscription import TransportBrokerSubscriber
+from callboard.jetstream.connection import ConnectionOptions
+from callboard.jetstream.transport import JetStreamTransport
 
 __all__ = ["JetStreamBrokerSubscriber"]
 
 
-class JetStreamBrokerSubscriber(BrokerSubscriber):
-    """The mailboxes of one actor, sharing its slots."""
+class JetStreamBrokerSubscriber(TransportBrokerSubscriber):
+    """Messages of `topics` (NATS wildcards work), on a connection of its own.
+
+    Subscribers of one `group_id` share a durable on each stream and compete for its messages; each group gets each
+    message. A new group begins at the beginning of its streams, which are created where they are missing.
+    """
 
     def __init__(
         self,
-        transport: BrokerTransport,
-        connection: NatsConnection,
-        api: JetStreamApi,
-        topology: TopologyManager,
-        specs: Sequence[MailboxSpec],
-        watched: set[JetStreamMailbox],
+        topics: Iterable[str],
+        options: ConnectionOptions | None = None,
+        *,
+        group_id: str = "callboard",
+        remove_topics_on_destroy: bool = False,
     ) -> None:
-        super().__init__((spec.template.filter for spec in specs), transport=transport)
-        self._connection = connection
-        self._api = api
-        self._topology = topology
-        self._specs = specs
-        self._watched = watched
-        self._mailboxes: list[JetStreamMailbox] = []
-
-    async def _setup(self) -> None:
-        for spec in self._specs:
-            located = await self._topology.locate(spec)
-            mailbox = JetStreamMailbox(
-                self._connection,
-                self._api,
-                stream=located.stream,
-                durable=spec.durable,
-                on_crash=self._crash,
-            )
-            mailbox.attach(self.intake, spec.concurrency, located.lease)
-            self._mailboxes.append(mailbox)
-            await mailbox.start()
-            self._watched.add(mailbox)
-
-    def _crash(self, error: BaseException) -> None:
-        """A mailbox is gone or forbidden: whoever starts these mailboxes again looks at the server anew."""
-        for spec in self._specs:
-            self._topology.forget(spec)
-        if self.on_crash is not None:
-            self.on_crash(error)
-
-    async def drain(self) -> None:
-        self.intake.close()
-        mailboxes = self._mailboxes
-        self._watched.difference_update(mailboxes)
-        if mailboxes:
-            await asyncio.gather(*(mailbox.drain() for mailbox in mailboxes))
-
-    async def _destroy(self) -> None:
-        await self.drain()
-        self._mailboxes.clear()
+        topics = set(topics)
+        super().__init__(
+            JetStreamTransport(options),
+            group_mailboxes(topics, group_id),
+            remove_topics_on_destroy=remove_topics_on_destroy,
+        )
+        self.topics = topics

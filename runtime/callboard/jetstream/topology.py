@@ -10,14 +10,14 @@ from typing import Any
 from attrs import frozen
 
 from callboard.brokers.deadletter import DEAD_STREAM, DEAD_TOPIC
-from callboard.brokers.mailbox import MailboxSpec, Order, Start
-from callboard.brokers.topic import TopicTemplate, overlap
-from callboard.config import StreamSettings
-from callboard.errors import TopologyError
+from callboard.brokers.mailbox import Kind, MailboxSpec, Order, Start
+from callboard.brokers.topic import TopicTemplate, covers, overlap
+from callboard.config import Manage, StreamSettings
+from callboard.errors import NoStreamError, TopologyError
 from callboard.jetstream.api import STREAM_NAME_IN_USE, SUBJECTS_OVERLAP, ApiError, ConsumerInfo, JetStreamApi
 from callboard.jetstream.attempts import BUCKET, BUCKET_STREAM
 
-__all__ = ["Located", "TopologyManager", "covers", "is_unicast", "stream_name"]
+__all__ = ["Located", "TopologyManager", "answers", "stream_name"]
 
 logger = logging.getLogger("callboard.topology")
 
@@ -41,22 +41,18 @@ def stream_name(topic: str) -> str:
     return re.sub(r"[^A-Z0-9_-]", "_", topic.split(".", maxsplit=1)[0].upper())
 
 
-def covers(subject: str, topic_filter: str) -> bool:
-    """Whether every topic that matches `topic_filter` matches `subject`."""
-    theirs, ours = subject.split("."), topic_filter.split(".")
-    for position, token in enumerate(theirs):
-        if token == ">":
-            return len(ours) > position
-        if position >= len(ours) or ours[position] == ">":
-            return False
-        if token not in {"*", ours[position]}:
-            return False
-    return len(theirs) == len(ours)
+def kind_of(consumer: ConsumerInfo) -> Kind | None:
+    """What a consumer is for; None for one that is no mailbox of ours."""
+    try:
+        return Kind(consumer.metadata.get("callboard.kind", ""))
+    except ValueError:
+        return None
 
 
-def is_unicast(consumer: ConsumerInfo) -> bool:
-    """Whether a consumer is the mailbox of commands or queries."""
-    return consumer.metadata.get("callboard.kind") in {"command", "query"}
+def answers(consumer: ConsumerInfo, topic: str) -> bool:
+    """Whether a request to `topic` finds somebody at this consumer who may answer."""
+    kind = kind_of(consumer)
+    return kind is not None and kind.answers and any(overlap(topics, topic) for topics in consumer.filters)
 
 
 class TopologyManager:
@@ -72,7 +68,7 @@ class TopologyManager:
     async def locate(self, spec: MailboxSpec) -> Located:
         """Where a mailbox is; it is prepared when that has not happened yet."""
         if spec not in self._located:
-            stream = await self.stream_for(spec.template.filter)
+            stream = await self._stream_of(spec)
             await self._check_owner(stream, spec)
             self._located[spec] = Located(stream, await self._durable(stream, spec))
         return self._located[spec]
@@ -91,12 +87,31 @@ class TopologyManager:
 
     # Streams
 
+    async def _stream_of(self, spec: MailboxSpec) -> str:
+        """The one stream that holds all topics of a mailbox."""
+        streams = {topics: await self.stream_for(topics) for topics in spec.filters}
+        if len(set(streams.values())) > 1:
+            raise TopologyError(
+                f"mailbox {spec.durable!r}",
+                f"would need several streams ({', '.join(f'{t!r} is in {s}' for t, s in streams.items())}); "
+                "subscribe to the topics of each stream in a group of their own",
+            )
+        return next(iter(streams.values()))
+
+    async def remove(self, spec: MailboxSpec) -> None:
+        """Delete the durable of a mailbox, if there is one."""
+        self.forget(spec)
+        for name in await self._api.streams_touching(spec.template.filter):
+            await self._api.find(f"CONSUMER.DELETE.{name}.{spec.durable}")
+
     async def stream_for(self, topic_filter: str) -> str:
         """The stream that holds a topic, created when there is none."""
         if (existing := await self.find_stream(topic_filter)) is not None:
             return existing
         first = topic_filter.split(".", maxsplit=1)[0]
         name = stream_name(first)
+        if self._options.manage is not Manage.MANAGE:
+            raise NoStreamError(topic_filter)
         try:
             info = await self._api.call(f"STREAM.CREATE.{name}", self._stream_config(name, [first, f"{first}.>"]))
         except ApiError as error:
@@ -164,7 +179,7 @@ class TopologyManager:
             "deny_delete": True,
             "allow_msg_ttl": True,
         }
-        for config in (dead, bucket):
+        for config in (dead, bucket) if self._options.manage is Manage.MANAGE else ():
             if await self._api.find(f"STREAM.INFO.{config['name']}") is None:
                 await self._api.call(f"STREAM.CREATE.{config['name']}", config)
 
@@ -175,8 +190,10 @@ class TopologyManager:
         if not spec.kind.unicast:
             return
         for consumer in await self._api.consumers(stream):
-            owner = consumer.metadata.get("callboard.service")
-            if is_unicast(consumer) and owner != spec.service and overlap(consumer.filter, spec.template.filter):
+            kind, owner = kind_of(consumer), consumer.metadata.get("callboard.service")
+            if kind is None or not kind.unicast or owner == spec.service:
+                continue
+            if any(overlap(topics, spec.template.filter) for topics in consumer.filters):
                 raise TopologyError(
                     f"{spec.kind.value} {spec.template.text!r}",
                     f"belongs to the service {owner!r}, this one is {spec.service!r}; give it another topic, "
@@ -198,6 +215,12 @@ class TopologyManager:
         return None if info is None else ConsumerInfo.of(info)
 
     async def _create_durable(self, stream: str, spec: MailboxSpec, wanted: dict[str, Any]) -> ConsumerInfo:
+        if self._options.manage is not Manage.MANAGE:
+            raise TopologyError(
+                f"durable {spec.durable!r}",
+                f"is missing on stream {stream!r}, and 'streams.manage' is {self._options.manage.value!r}: create it, "
+                "or let Callboard manage the server",
+            )
         former = spec.former_durable
         old = None if former in {None, spec.durable} else await self._consumer(stream, str(former))
         start: dict[str, Any] = {"deliver_policy": "all" if spec.start is Start.FIRST else "new"}
@@ -221,12 +244,14 @@ class TopologyManager:
         metadata = {**found.metadata, **wanted["metadata"]}
         if not changes and metadata == found.metadata:
             return found
-        logger.info(
-            "durable %s: %s",
-            found.name,
-            ", ".join(f"{n}={config.get(n)} -> {v}" for n, v in changes.items()),
-        )
-        return await self._write(stream, found.name, {**config, **changes, "metadata": metadata}, "update")
+        differences = ", ".join(f"{n}={config.get(n)} -> {v}" for n, v in changes.items())
+        if self._options.manage is Manage.VERIFY and changes:
+            raise TopologyError(f"durable {found.name!r}", f"differs from the code: {differences}")
+        if self._options.manage is not Manage.MANAGE:
+            return found
+        logger.info("durable %s: %s", found.name, differences)
+        kept = {name: value for name, value in config.items() if name not in {"filter_subject", "filter_subjects"}}
+        return await self._write(stream, found.name, {**kept, **wanted, "metadata": metadata}, "update")
 
     async def _write(self, stream: str, durable: str, config: dict[str, Any], action: str) -> ConsumerInfo:
         request = {"stream_name": stream, "config": config, "action": action}
@@ -235,10 +260,11 @@ class TopologyManager:
 
 def _consumer_config(spec: MailboxSpec) -> dict[str, Any]:
     """What the code names; everything else is the server's or the operator's."""
+    filters = {"filter_subjects": list(spec.filters)} if spec.more else {"filter_subject": spec.template.filter}
     return {
         "name": spec.durable,
         "durable_name": spec.durable,
-        "filter_subject": spec.template.filter,
+        **filters,
         "ack_policy": "explicit",
         "ack_wait": int(spec.ack_wait * NANOSECONDS),
         "max_deliver": -1,

@@ -13,7 +13,6 @@ from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.keeper import Keeper
 from callboard.brokers.mailbox import MailboxSpec
 from callboard.brokers.subscriber import BrokerSubscriber
-from callboard.brokers.topic import overlap
 from callboard.brokers.transport import BrokerTransport, Receipt, ReplyBox, Tick, Topology
 from callboard.brokers.wire import Frame, check_size
 from callboard.config import StreamSettings
@@ -24,9 +23,9 @@ from callboard.jetstream.attempts import JetStreamAttempts
 from callboard.jetstream.connection import ConnectionOptions, NatsConnection
 from callboard.jetstream.deadletter import JetStreamDeadLetters
 from callboard.jetstream.mailbox import JetStreamMailbox
+from callboard.jetstream.mailboxes import JetStreamMailboxes
 from callboard.jetstream.reply import ReplyBoxes
-from callboard.jetstream.subscriber import JetStreamBrokerSubscriber
-from callboard.jetstream.topology import TopologyManager, is_unicast
+from callboard.jetstream.topology import TopologyManager, answers
 
 __all__ = ["JetStreamTransport"]
 
@@ -105,7 +104,7 @@ class JetStreamTransport(BrokerTransport):
         if not streams:
             raise NoStreamError(topic)
         consumers = await self._api.consumers(streams[0])
-        if not any(is_unicast(consumer) and overlap(consumer.filter, topic) for consumer in consumers):
+        if not any(answers(consumer, topic) for consumer in consumers):
             raise NoHandlerError(topic)
         if len(self._handled) >= REMEMBERED_TOPICS:
             self._handled.clear()
@@ -114,8 +113,12 @@ class JetStreamTransport(BrokerTransport):
     async def prepare(self, topology: Topology) -> None:
         await self._topology.prepare(topology.mailboxes, topology.publishes)
 
+    async def remove(self, mailboxes: Sequence[MailboxSpec]) -> None:
+        for spec in mailboxes:
+            await self._topology.remove(spec)
+
     def subscriber(self, mailboxes: Sequence[MailboxSpec]) -> BrokerSubscriber:
-        return JetStreamBrokerSubscriber(self, self._connection, self._api, self._topology, mailboxes, self._mailboxes)
+        return JetStreamMailboxes(self, self._connection, self._api, self._topology, mailboxes, self._mailboxes)
 
     def watch(self, tick: Tick) -> Callable[[], None]:
         return self._keeper.watch(tick)

@@ -83,7 +83,7 @@ class BrokerHandler:
         self._dispatcher = dispatcher
         self._subscriber = subscriber
         self._transport = subscriber.transport
-        self._settler = Settler(subscriber.transport, instrumentation)
+        self._settler = Settler(subscriber, instrumentation)
         subscriber.intake.concurrency = concurrency
         self._instrumentation = instrumentation
         self._on_failure = on_failure
@@ -229,9 +229,12 @@ class BrokerHandler:
         span = self._instrumentation.process(endpoint, delivery)
         token = span.enter()
         try:
+            if not await delivery.admit():
+                await delivery.ack()
+                return
             attempt = 1
             if delivery.delivered > 1:
-                attempt += await self._transport.attempts.failed(delivery)
+                attempt += await self._subscriber.attempts.failed(delivery)
             verdict = await self._attempt(slot, action, delivery, attempt)
             if span is not NO_SPAN:
                 _describe(span, verdict, attempt)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from callboard.brokers import wire
-from callboard.brokers.deadletter import DeadLetter
+from callboard.brokers.deadletter import DEAD_LETTER_PAUSE, DeadLetter, log_unburied
 from callboard.brokers.delivery import BrokerDelivery
-from callboard.brokers.transport import BrokerTransport
+from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.errors import CallboardError, MessageTooLargeError, PublishRefusedError, SubstrateError
 from callboard.instrumentation import Endpoint, Instrumentation
 from callboard.message import BrokerMessageV1, BrokerMessageV1Payload
@@ -18,9 +18,6 @@ __all__ = ["Settler", "reply_frame"]
 
 logger = logging.getLogger("callboard.handler")
 
-DEAD_LETTER_PAUSE = 10.0
-"""Seconds until a message is tried again whose dead letter could not be stored."""
-
 
 class Settler:
     """Replies and settles on the transport that the delivery came from.
@@ -28,8 +25,9 @@ class Settler:
     Raises `SubstrateError` when the transport is away: the delivery is then not settled.
     """
 
-    def __init__(self, transport: BrokerTransport, instrumentation: Instrumentation) -> None:
-        self._transport = transport
+    def __init__(self, subscriber: BrokerSubscriber, instrumentation: Instrumentation) -> None:
+        self._attempts = subscriber.attempts
+        self._transport = subscriber.transport
         self._instrumentation = instrumentation
 
     async def settle(self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, attempt: int) -> None:
@@ -41,7 +39,7 @@ class Settler:
         elif settlement is Settlement.HAND_BACK:
             await delivery.nak(verdict.delay)
         elif settlement is Settlement.RETRY:
-            await self._transport.attempts.record(delivery, attempt)
+            await self._attempts.record(delivery, attempt)
             await delivery.nak(verdict.delay)
         elif settlement is Settlement.DISCARD:
             await self._reply(delivery, endpoint, verdict)
@@ -55,13 +53,7 @@ class Settler:
         try:
             await self._put(delivery, endpoint, error, attempt)
         except (SubstrateError, PublishRefusedError) as problem:
-            logger.error(  # noqa: TRY400 - the text says it all
-                "dead letter of message %s of %s cannot be stored (%s); it stays in its mailbox, again in %.0f s",
-                delivery.sequence,
-                delivery.durable,
-                problem,
-                DEAD_LETTER_PAUSE,
-            )
+            log_unburied(delivery, problem)
             await delivery.nak(DEAD_LETTER_PAUSE)
             return
         await self._reply(delivery, endpoint, verdict)

@@ -299,6 +299,10 @@ class LoopbackTransport(BrokerTransport):
         for spec in topology.mailboxes:
             self.listen(spec.durable, spec.template.matches)
 
+    async def remove(self, mailboxes: Sequence[MailboxSpec]) -> None:
+        durables = {spec.durable for spec in mailboxes}
+        self._mailboxes = [mailbox for mailbox in self._mailboxes if mailbox.durable not in durables]
+
     def subscriber(self, mailboxes: Sequence[MailboxSpec]) -> BrokerSubscriber:
         return LoopbackSubscriber(
             self, [(spec, self.listen(spec.durable, spec.template.matches)) for spec in mailboxes]

@@ -2,6 +2,7 @@
 
 from callboard.brokers.memory.broker import InMemoryBroker
 from callboard.brokers.memory.publisher import InMemoryBrokerPublisher
+from callboard.brokers.memory.subscriber import InMemoryBrokerSubscriber
 from callboard.brokers.memory.transport import InMemoryTransport
 
-__all__ = ["InMemoryBroker", "InMemoryBrokerPublisher", "InMemoryTransport"]
+__all__ = ["InMemoryBroker", "InMemoryBrokerPublisher", "InMemoryBrokerSubscriber", "InMemoryTransport"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from attrs import frozen
 
@@ -134,7 +134,7 @@ class InMemoryBroker:
 
     def consumer(
         self,
-        topic_filter: str,
+        filters: str | Sequence[str],
         durable: str,
         *,
         ack_wait: float = 30.0,
@@ -142,16 +142,19 @@ class InMemoryBroker:
         max_ack_pending: int = 100_000,
         from_start: bool = True,
     ) -> InMemoryConsumer:
-        """The durable consumer of that name, created when there is none. Raises `NoStreamError`.
+        """The durable consumer of that name on the stream of `filters`, created when there is none; one that exists
+        takes the filters on. Raises `NoStreamError`.
 
         A new one begins at the stream's first message, or with `from_start=False` behind its last one.
         """
-        stream = self.stream_of(topic_filter)
+        filters = (filters,) if isinstance(filters, str) else tuple(filters)
+        stream = self.stream_of(filters[0])
         if (existing := stream.consumers.get(durable)) is not None:
+            existing.filters = filters
             return existing
         consumer = InMemoryConsumer(
             durable,
-            topic_filter,
+            filters,
             stream=stream.name,
             clock=self.clock,
             ack_wait=ack_wait,
@@ -163,6 +166,10 @@ class InMemoryBroker:
             for message in stream.messages:
                 consumer.offer(message.sequence, message.frame)
         return consumer
+
+    def remove_consumer(self, topic: str, durable: str) -> None:
+        """Delete a durable of the stream that holds a topic; none of that name is no error."""
+        self.stream_of(topic).consumers.pop(durable, None)
 
     def consumers(self, topic: str) -> list[InMemoryConsumer]:
         """The consumers on the stream that holds a topic. Raises `NoStreamError`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from attrs import define
@@ -49,7 +49,7 @@ class InMemoryConsumer:
     def __init__(
         self,
         durable: str,
-        topic_filter: str,
+        filters: Sequence[str],
         *,
         stream: str,
         clock: Clock,
@@ -58,7 +58,7 @@ class InMemoryConsumer:
         max_ack_pending: int,
     ) -> None:
         self.durable = durable
-        self.filter = topic_filter
+        self.filters = tuple(filters)
         self.stream = stream
         self.ack_wait = ack_wait
         self.metadata: dict[str, str] = {}
@@ -84,7 +84,7 @@ class InMemoryConsumer:
 
     def offer(self, sequence: int, frame: Frame) -> None:
         """A message was stored."""
-        if matches(self.filter, frame.topic):
+        if any(matches(topics, frame.topic) for topics in self.filters):
             self._new.append((sequence, frame))
             self._pump()
 

@@ -22,6 +22,5 @@ class InMemoryBrokerPublisher(TransportBrokerPublisher):
         self.messages: list[BrokerMessage] = []
 
     async def _send(self, message: BrokerMessage) -> None:
-        self.broker.create_stream(message.topic)
         await super()._send(message)
         self.messages.append(message)

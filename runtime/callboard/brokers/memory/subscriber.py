@@ -1,65 +1,37 @@
-"""Deliveries from an in-memory broker."""
+"""Subscribing to topics of an in-memory broker."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from callboard.brokers.intake import Intake, Lane
-from callboard.brokers.mailbox import MailboxSpec
+from callboard.brokers.mailbox import group_mailboxes
 from callboard.brokers.memory.broker import InMemoryBroker
-from callboard.brokers.memory.consumer import InMemoryConsumer, InMemoryDelivery
-from callboard.brokers.subscriber import BrokerSubscriber
-from callboard.brokers.transport import BrokerTransport
+from callboard.brokers.memory.transport import InMemoryTransport
+from callboard.brokers.subscription import TransportBrokerSubscriber
 
-__all__ = ["InMemoryMailboxes"]
-
-
-class _Mailbox:
-    """Pulls from one consumer exactly what there is room for."""
-
-    def __init__(self, consumer: InMemoryConsumer, intake: Intake, limit: int | None) -> None:
-        self._consumer = consumer
-        self._lane: Lane = intake.lane(limit, self.refill)
-        self._lane.lease = consumer.ack_wait
-        self._owed = 0
-
-    def refill(self) -> None:
-        wanted = self._lane.free - len(self._lane.waiting) - self._owed
-        if wanted > 0:
-            self._owed += wanted
-            self._consumer.pull(self._deliver, wanted)
-
-    def _deliver(self, delivery: InMemoryDelivery) -> None:
-        self._owed -= 1
-        self._lane.offer(delivery)
-
-    async def drain(self) -> None:
-        self._consumer.cancel(self._deliver)
-        while self._lane.waiting:
-            await self._lane.waiting.popleft().nak()
+__all__ = ["InMemoryBrokerSubscriber"]
 
 
-class InMemoryMailboxes(BrokerSubscriber):
-    """The mailboxes of one actor on an in-memory broker, sharing its slots."""
+class InMemoryBrokerSubscriber(TransportBrokerSubscriber):
+    """Messages of `topics` (NATS wildcards work) on `broker`, or on one of its own.
 
-    def __init__(self, transport: BrokerTransport, broker: InMemoryBroker, specs: Sequence[MailboxSpec]) -> None:
-        super().__init__((spec.template.filter for spec in specs), transport=transport)
-        self._broker = broker
-        self._specs = specs
-        self._mailboxes: list[_Mailbox] = []
+    Subscribers of one `group_id` on one broker compete for messages; each group gets each message, from the beginning
+    of the streams.
+    """
 
-    async def _setup(self) -> None:
-        for spec in self._specs:
-            consumer = self._broker.consumer(spec.template.filter, spec.durable)
-            self._mailboxes.append(_Mailbox(consumer, self.intake, spec.concurrency))
-        for mailbox in self._mailboxes:
-            mailbox.refill()
-
-    async def drain(self) -> None:
-        self.intake.close()
-        for mailbox in self._mailboxes:
-            await mailbox.drain()
-
-    async def _destroy(self) -> None:
-        await self.drain()
-        self._mailboxes.clear()
+    def __init__(
+        self,
+        topics: Iterable[str],
+        broker: InMemoryBroker | None = None,
+        *,
+        group_id: str = "callboard",
+        remove_topics_on_destroy: bool = False,
+    ) -> None:
+        topics = set(topics)
+        self.broker = broker or InMemoryBroker()
+        super().__init__(
+            InMemoryTransport(self.broker),
+            group_mailboxes(topics, group_id),
+            remove_topics_on_destroy=remove_topics_on_destroy,
+        )
+        self.topics = topics

@@ -10,9 +10,9 @@ from callboard.brokers.attempts import Attempts
 from callboard.brokers.deadletter import DeadLetter, DeadLetters, dead_letter_frame
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.keeper import Keeper
-from callboard.brokers.mailbox import MailboxSpec, Order, Start
+from callboard.brokers.mailbox import Kind, MailboxSpec, Order, Start
 from callboard.brokers.memory.broker import InMemoryBroker
-from callboard.brokers.memory.subscriber import InMemoryMailboxes
+from callboard.brokers.memory.mailboxes import InMemoryMailboxes
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.topic import overlap
 from callboard.brokers.transport import BrokerTransport, Receipt, ReplyBox, ReplyFrame, Tick, Topology
@@ -22,8 +22,8 @@ from callboard.errors import NoHandlerError, TopologyError
 __all__ = ["InMemoryTransport"]
 
 MAX_ACK_PENDING = 100_000
-UNICAST, MULTICAST = "callboard.unicast", "callboard.multicast"
-"""Keys of a consumer's metadata: the service that owns it."""
+KIND, SERVICE = "callboard.kind", "callboard.service"
+"""Keys of a consumer's metadata."""
 INBOX = "_INBOX"
 
 
@@ -94,9 +94,10 @@ class InMemoryTransport(BrokerTransport):
         return topic.startswith(f"{INBOX}.")
 
     async def check_handled(self, topic: str) -> None:
-        consumers = self.broker.consumers(topic)
-        if not any(consumer.metadata.get(UNICAST) and overlap(consumer.filter, topic) for consumer in consumers):
-            raise NoHandlerError(topic)
+        for consumer in self.broker.consumers(topic):
+            if Kind(consumer.metadata[KIND]).answers and any(overlap(topics, topic) for topics in consumer.filters):
+                return
+        raise NoHandlerError(topic)
 
     async def prepare(self, topology: Topology) -> None:
         for topic in topology.publishes:
@@ -105,18 +106,25 @@ class InMemoryTransport(BrokerTransport):
             self.broker.create_stream(spec.template.filter)
             self._check_owner(spec)
             consumer = self.broker.consumer(
-                spec.template.filter,
+                spec.filters,
                 spec.durable,
                 ack_wait=spec.ack_wait,
                 max_ack_pending=1 if spec.order is Order.STRICT else MAX_ACK_PENDING,
                 from_start=spec.start is Start.FIRST,
             )
-            consumer.metadata[UNICAST if spec.kind.unicast else MULTICAST] = spec.service
+            consumer.metadata |= {KIND: spec.kind.value, SERVICE: spec.service}
+
+    async def remove(self, mailboxes: Sequence[MailboxSpec]) -> None:
+        for spec in mailboxes:
+            self.broker.remove_consumer(spec.template.filter, spec.durable)
 
     def _check_owner(self, spec: MailboxSpec) -> None:
-        for consumer in self.broker.consumers(spec.template.filter) if spec.kind.unicast else ():
-            owner = consumer.metadata.get(UNICAST)
-            if owner and owner != spec.service and overlap(consumer.filter, spec.template.filter):
+        wanted = spec.template.filter
+        for consumer in self.broker.consumers(wanted) if spec.kind.unicast else ():
+            if not Kind(consumer.metadata[KIND]).unicast:
+                continue
+            owner = consumer.metadata[SERVICE]
+            if owner != spec.service and any(overlap(topics, wanted) for topics in consumer.filters):
                 raise TopologyError(
                     f"{spec.kind.value} {spec.template.text!r}",
                     f"belongs to the service {owner!r}, this one is {spec.service!r}; give it another topic",

@@ -1,0 +1,1 @@
+"""Queues between a program and its transport: an outbox before publishing, an inbox before handling."""
