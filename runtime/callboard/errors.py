@@ -6,7 +6,7 @@ arguments as attributes. A standard class stands as second base where callers ex
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "ConnectionLostError",
     "ContentDecodeError",
     "ContentEncodeError",
+    "DatabaseUnavailableError",
     "DeadlineExceededError",
     "DeclarationError",
     "HandlerTimeoutError",
@@ -31,6 +32,8 @@ __all__ = [
     "NoParamsError",
     "NoServerError",
     "NoStreamError",
+    "NotEnoughMessagesError",
+    "NotProvidedError",
     "PermissionDeniedError",
     "PublishRefusedError",
     "PublishUnknownError",
@@ -39,6 +42,7 @@ __all__ = [
     "ReplyContentError",
     "RequestTimeoutError",
     "RestartLimitExceeded",
+    "SchemaVersionError",
     "SubstrateError",
     "TargetError",
     "TopicError",
@@ -67,6 +71,17 @@ class ClosedError(CallboardError, RuntimeError):
 
 class ConfigError(CallboardError, ValueError):
     """A setting is unknown, missing or of the wrong type."""
+
+
+class NotProvidedError(ConfigError):
+    """Something that is built from others was not given one of them."""
+
+    def __init__(self, who: str, what: str) -> None:
+        self.who = who
+        self.what = what
+        super().__init__(
+            f"{who} was built without a {what}; pass one, or leave it out so that the configured one is built"
+        )
 
 
 class DeclarationError(CallboardError, TypeError):
@@ -211,6 +226,29 @@ class ConnectionLostError(SubstrateError, ConnectionError):
         self.servers = servers
         self.reason = reason
         super().__init__(f"the connection to {servers} is closed ({reason})")
+
+
+class DatabaseUnavailableError(SubstrateError, ConnectionError):
+    """The database of a queue or validator does not answer, or refused an operation for now."""
+
+    def __init__(self, database: str, reason: str) -> None:
+        self.database = database
+        """Its URL without the password."""
+        self.reason = reason
+        super().__init__(f"the database {database} is not available ({reason}); what was to be stored is not stored")
+
+
+class SchemaVersionError(CallboardError):
+    """The database holds tables of a newer version of Callboard than this one."""
+
+    def __init__(self, database: str, found: int, known: int) -> None:
+        self.database = database
+        self.found = found
+        self.known = known
+        super().__init__(
+            f"the tables in {database} have version {found}, this version of Callboard knows {known}; "
+            "install the newer Callboard here as well, or use another database"
+        )
 
 
 class PublishUnknownError(SubstrateError, TimeoutError):
@@ -358,6 +396,17 @@ class RequestTimeoutError(CallboardError, TimeoutError):
         self.topic = topic
         self.seconds = seconds
         super().__init__(f"no reply from {topic!r} within {seconds:g} s; the outcome is unknown")
+
+
+class NotEnoughMessagesError(CallboardError, TimeoutError):
+    """Fewer messages arrived in time than were asked for. Those that did are in `messages`, in order."""
+
+    def __init__(self, topic: str, count: int, messages: Sequence[object], seconds: float) -> None:
+        self.topic = topic
+        self.count = count
+        self.messages = list(messages)
+        self.seconds = seconds
+        super().__init__(f"{len(self.messages)} of {count} messages arrived on {topic!r} within {seconds:g} s")
 
 
 class ReplyContentError(CallboardError, ValueError):
