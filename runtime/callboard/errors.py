@@ -35,6 +35,7 @@ __all__ = [
     "NotEnoughMessagesError",
     "NotProvidedError",
     "PermissionDeniedError",
+    "PoolExhaustedError",
     "PublishRefusedError",
     "PublishUnknownError",
     "RedefinedActionError",
@@ -407,6 +408,18 @@ class NotEnoughMessagesError(CallboardError, TimeoutError):
         self.messages = list(messages)
         self.seconds = seconds
         super().__init__(f"{len(self.messages)} of {count} messages arrived on {topic!r} within {seconds:g} s")
+
+
+class PoolExhaustedError(CallboardError, TimeoutError):
+    """All clients of a pool were borrowed, and none came back in time."""
+
+    def __init__(self, maxsize: int, seconds: float) -> None:
+        self.maxsize = maxsize
+        self.seconds = seconds
+        super().__init__(
+            f"all {maxsize} clients of the pool are borrowed and none came back within {seconds:g} s; "
+            "release them sooner, or give the pool a larger maxsize"
+        )
 
 
 class ReplyContentError(CallboardError, ValueError):

@@ -93,8 +93,8 @@ class BrokerTransport(Resource):
         """Send to an inbox, without storing and without acknowledgement."""
 
     @abstractmethod
-    async def reply_box(self) -> ReplyBox:
-        """A new private reply topic."""
+    def reply_box(self) -> ReplyBox:
+        """A new private reply topic. What is sent to it arrives once the transport is set up."""
 
     @abstractmethod
     def is_inbox(self, topic: str) -> bool:

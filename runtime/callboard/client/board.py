@@ -16,7 +16,7 @@ from callboard.codec import JSON
 from callboard.context import REQUEST_HEADERS_CONTEXT_VAR
 from callboard.errors import ContentDecodeError, RemoteError, ReplyContentError, RequestTimeoutError
 from callboard.instrumentation import NO_INSTRUMENTATION, Instrumentation, Span
-from callboard.message import BrokerMessageV1, BrokerMessageV1Payload
+from callboard.message import BrokerMessage, BrokerMessageV1, BrokerMessageV1Payload
 from callboard.routing.current import CURRENT
 
 __all__ = ["Board"]
@@ -110,15 +110,20 @@ class Board:
         handles the topic (nothing was published), `RequestTimeoutError` when the outcome is unknown,
         `ReplyContentError` when the answer does not fit `returns`, and what `publish` raises.
         """
-        check_topic(topic)
-        identifier = uuid4()
+        message = BrokerMessageV1(topic, BrokerMessageV1Payload(content, self._headers(headers)))
+        return await self.ask(message, returns=returns, timeout=timeout)
+
+    async def ask(self, message: BrokerMessage, *, returns: Any = None, timeout: float = DEFAULT_TIMEOUT) -> Any:
+        """`request` with a message that is made already. The answer comes to a private inbox, whatever reply topic the
+        message names; the same message asked twice is two requests."""
+        topic = check_topic(message.topic)
         now = self._transport.clock.now()
         deadline = self._deadline(now + timedelta(seconds=timeout))
         seconds = (deadline - now).total_seconds()
-        span = self._instrumentation.request(topic, identifier)
+        span = self._instrumentation.request(topic, message.identifier)
         try:
             async with asyncio.timeout(seconds):
-                reply = await self._exchange(topic, content, identifier, headers, span, deadline)
+                reply = await self._exchange(message, span, deadline)
         except TimeoutError as error:
             span.fail("RequestTimeoutError")
             raise RequestTimeoutError(topic, seconds) from error
@@ -131,32 +136,20 @@ class Board:
         finally:
             span.end()
 
-    async def _exchange(
-        self,
-        topic: str,
-        content: Any,
-        identifier: UUID,
-        headers: Mapping[str, str] | None,
-        span: Span,
-        deadline: datetime,
-    ) -> ReplyFrame:
-        await self._transport.check_handled(topic)
-        box = await self._transport.reply_box()
+    async def _exchange(self, message: BrokerMessage, span: Span, deadline: datetime) -> ReplyFrame:
+        await self._transport.check_handled(message.topic)
+        box = self._transport.reply_box()
         try:
-            message = BrokerMessageV1(
-                topic,
-                BrokerMessageV1Payload(content, self._headers(headers)),
-                identifier=identifier,
-                reply_topic=box.topic,
-            )
             left = (deadline - self._transport.clock.now()).total_seconds()
             system = {
+                wire.MESSAGE_ID: f"{message.identifier}:{box.topic}",
+                wire.REPLY_TOPIC: box.topic,
                 wire.REPLY_VIA: "core",
                 wire.DEADLINE: wire.format_time(deadline),
                 wire.TTL: str(max(1, round(left)) + TTL_MARGIN),
             }
             await self._transport.publish(wire.encode(message, carrier=span.carrier, system=system))
-            return await _matching(box, identifier)
+            return await _matching(box, message.identifier)
         finally:
             box.close()
 

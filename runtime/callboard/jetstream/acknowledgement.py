@@ -91,7 +91,7 @@ class AcknowledgedPublisher:
     def __init__(self, connection: NatsConnection, api: JetStreamApi) -> None:
         self._connection = connection
         self._api = api
-        self._inbox = ""
+        self._inbox = connection.new_inbox()
         self._count = 0
         self._pending: dict[str, tuple[asyncio.Future[_Answer], float, str]] = {}
         """In flight by token, oldest first: future, loop time of giving up, subject."""
@@ -99,7 +99,7 @@ class AcknowledgedPublisher:
 
     async def start(self) -> None:
         """Listen for acknowledgements."""
-        self._inbox, _ = await self._connection.listen(self._on_ack)
+        await self._connection.listen(self._on_ack, self._inbox)
         self._connection.on_reconnect.append(self._on_reconnect)
         self._connection.on_denied.append(self._on_denied)
 

@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from attrs import frozen
 from nats.aio.client import Client
@@ -145,14 +146,24 @@ class NatsConnection(Resource):
         if self._lost is not None:
             await asyncio.shield(self._lost)
 
-    async def listen(self, arrived: Callable[[Msg], Awaitable[None]]) -> tuple[str, Subscription]:
-        """Hear everything below a new inbox: its name, and the subscription.
+    @staticmethod
+    def new_inbox() -> str:
+        """A topic that nobody else uses; there is no need to be connected."""
+        return f"_INBOX.{uuid4().hex}"
+
+    async def listen(self, arrived: Callable[[Msg], Awaitable[None]], inbox: str) -> Subscription:
+        """Hear everything one token below an inbox.
 
         `arrived` is called for one message at a time; it must not raise and should not wait.
         """
-        inbox = self.client.new_inbox()
-        subscription = await self.client.subscribe(f"{inbox}.*", cb=arrived)  # pyright: ignore[reportUnknownMemberType]
-        return inbox, subscription
+        return await self.client.subscribe(f"{inbox}.*", cb=arrived)  # pyright: ignore[reportUnknownMemberType]
+
+    async def flush(self) -> None:
+        """Return when the server has seen everything that was sent. Raises `NoServerError`."""
+        try:
+            await self.client.flush()
+        except (NatsError, TimeoutError) as error:
+            raise NoServerError(self.options.secret_free, _reason(error)) from error
 
     @property
     def max_payload(self) -> int:

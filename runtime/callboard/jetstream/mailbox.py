@@ -81,7 +81,8 @@ class JetStreamMailbox:
 
     async def start(self) -> None:
         """Begin to pull. Returns when the subscription is sent."""
-        self._inbox, self._subscription = await self._connection.listen(self._on_message)
+        self._inbox = self._connection.new_inbox()
+        self._subscription = await self._connection.listen(self._on_message, self._inbox)
         self._connection.on_reconnect.append(self._on_reconnect)
         self._connection.on_denied.append(self._on_denied)
         self._seen = asyncio.get_running_loop().time()

@@ -37,13 +37,14 @@ class ReplyBoxes:
 
     def __init__(self, connection: NatsConnection) -> None:
         self._connection = connection
-        self._inbox = ""
+        self._inbox = connection.new_inbox()
         self._count = 0
         self._boxes: dict[str, JetStreamReplyBox] = {}
 
     async def start(self) -> None:
-        """Listen."""
-        self._inbox, _ = await self._connection.listen(self._on_reply)
+        """Listen. When this returns, the server knows: a reply to whoever asks now is not missed."""
+        await self._connection.listen(self._on_reply, self._inbox)
+        await self._connection.flush()
 
     def open(self) -> JetStreamReplyBox:
         """A new topic."""

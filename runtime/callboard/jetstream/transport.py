@@ -90,7 +90,7 @@ class JetStreamTransport(BrokerTransport):
         except NatsError as error:
             raise PublishUnknownError(frame.topic, 0.0, str(error)) from error
 
-    async def reply_box(self) -> ReplyBox:
+    def reply_box(self) -> ReplyBox:
         return self._boxes.open()
 
     def is_inbox(self, topic: str) -> bool:

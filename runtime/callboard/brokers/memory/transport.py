@@ -87,7 +87,7 @@ class InMemoryTransport(BrokerTransport):
     async def send(self, frame: Frame) -> None:
         self.broker.send(frame)
 
-    async def reply_box(self) -> ReplyBox:
+    def reply_box(self) -> ReplyBox:
         return _ReplyBox(self.broker)
 
     def is_inbox(self, topic: str) -> bool:
