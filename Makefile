@@ -6,10 +6,11 @@ STAMP := $(VENV)/.installed
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test lint format types clean
+.PHONY: help install demo test mutants lint format types clean
 help:
 	@echo "make demo    the reference application on a month of real flights"
 	@echo "make test    the whole suite, against a real NATS server"
+	@echo "make mutants does the suite notice? kept defects, each in a copy of the package, in about 5 minutes"
 	@echo "make lint    ruff, import-linter, mypy, pyright"
 	@echo "make format  let ruff rewrite what it can"
 	@echo "make clean   remove the virtual environment and caches"
@@ -21,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo "Callboard needs Python 3.11 or later; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet pip
-	$(BIN)/python -m pip install --quiet --editable '.[embedded]' --group test --group lint --group actors
+	$(BIN)/python -m pip install --quiet --editable '.[embedded,database]' --group test --group lint --group actors
 	@touch $@
 
 demo: $(STAMP)
@@ -29,6 +30,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
+
+mutants: $(STAMP)
+	$(BIN)/python -m tests.mutants.run $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -11,6 +11,9 @@ import pytest
 from callboard.embedded import EmbeddedServer
 from callboard.embedded.binary import find_binary
 from callboard.errors import MissingExtraError
+from tests.postgres import postgres, postgres_server
+
+__all__ = ["nats_binary", "nats_server", "postgres", "postgres_server"]
 
 
 @pytest.fixture(scope="session")

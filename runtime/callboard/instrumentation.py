@@ -164,6 +164,15 @@ class Instrumentation:
         """`publish <topic>`, PRODUCER: from the call to the acknowledgement."""
         return NO_SPAN
 
+    def create(self, topic: str, identifier: UUID) -> Span:  # noqa: ARG002
+        """`create <topic>`, PRODUCER: a message is queued here and sent later; its context is what it carries."""
+        return NO_SPAN
+
+    def send(self, delivery: Incoming) -> Span:  # noqa: ARG002
+        """`send <topic>`, CLIENT: a queued message goes out. Its parent is the message's creation context, never a
+        span that happens to be current; the message itself keeps the context it was created in."""
+        return NO_SPAN
+
     def request(self, topic: str, identifier: UUID) -> Span:  # noqa: ARG002
         """`request <topic>`, CLIENT: from publish to reply or timeout."""
         return NO_SPAN

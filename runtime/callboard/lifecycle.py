@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
@@ -10,13 +11,16 @@ from callboard.errors import ClosedError
 
 __all__ = ["Resource"]
 
+_UNDOING: ContextVar[bool] = ContextVar("callboard_undoing_setup", default=False)
+"""Whether a setup that failed is being undone: the parts of that resource are given back then, not closed for good."""
+
 
 class Resource:
     """Something with `setup()` and `destroy()`, usable with `async with`, and set up at first use.
 
     Both are idempotent and safe to call from several tasks. After `destroy()` it stays closed: `setup()` raises
     `ClosedError`. When `_setup` fails or is cancelled, what it had acquired is given back through `_destroy` and
-    the resource may be set up again.
+    the resource, with all the resources that it sets up, may be set up again.
     """
 
     def __init__(self) -> None:
@@ -40,16 +44,23 @@ class Resource:
             try:
                 await self._setup()
             except BaseException:
-                await self._destroy()
+                await self._undo()
                 raise
             self._ready = True
+
+    async def _undo(self) -> None:
+        token = _UNDOING.set(True)
+        try:
+            await self._destroy()
+        finally:
+            _UNDOING.reset(token)
 
     async def destroy(self) -> None:
         """Give everything back. Does nothing when that has happened."""
         async with self._lifecycle:
             if self._closed:
                 return
-            self._closed = True
+            self._closed = not _UNDOING.get()
             if self._ready:
                 self._ready = False
                 await self._destroy()

@@ -76,7 +76,13 @@ def test_outages_are_one_family() -> None:
     """They cost no attempt, so nothing that is the message's fault may be among them."""
     family = {kind.__name__ for kind in ERRORS if issubclass(kind, errors.SubstrateError)}
 
-    assert family == {"SubstrateError", "NoServerError", "ConnectionLostError", "PublishUnknownError"}
+    assert family == {
+        "SubstrateError",
+        "NoServerError",
+        "ConnectionLostError",
+        "PublishUnknownError",
+        "DatabaseUnavailableError",
+    }
 
 
 @pytest.mark.parametrize(

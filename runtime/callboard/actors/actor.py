@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, overload
 
 from callboard.actors.declaration import declare_class
@@ -12,6 +12,7 @@ from callboard.brokers.transport import Receipt
 from callboard.client.board import DEFAULT_TIMEOUT, Board
 from callboard.errors import ClosedError, did_you_mean
 from callboard.message import BrokerMessage
+from callboard.routing.pipeline import Middleware
 
 __all__ = ["Actor"]
 
@@ -30,6 +31,11 @@ class Actor:
     Class attributes are options (`concurrency`, `timeout`, `retry`, `failures`, `ack_wait`, `start`, `order`: see
     `HandlerOptions`) and the declarations below. Constructor parameters are filled by annotation from the
     supervisor's `provide`. A subclass that cannot work raises `DeclarationError` at its class statement.
+
+    Hooks are methods: `_pre_command_handle`, `_pre_query_handle` and `_pre_event_handle` take the request and give
+    the one that is handled, `_post_command_handle` and so on take the response and give the one that is replied;
+    async or not (a plain one runs in a thread). `__get_enroute__`, a static or class method, may name the handlers
+    instead of decorators: it returns a mapping from the names of methods to one decorator or several.
     """
 
     name: ClassVar[str]
@@ -38,6 +44,8 @@ class Actor:
     """The actor's former name: its mailboxes are taken over."""
     publishes: ClassVar[Mapping[str, Any]] = {}
     """Topics that this actor publishes to, with the types of their content. Their streams are created at start."""
+    middleware: ClassVar[Sequence[Middleware]] = ()
+    """What stands around every handler, the first one outermost: `async (request, call_next) -> response`."""
 
     __callboard_board: Board | None = None
     __callboard_noticed: ClassVar[set[str]]

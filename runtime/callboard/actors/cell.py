@@ -69,7 +69,7 @@ class Cell:
             actions[mailbox.durable] = action.bind(self._instance) if method else action
             mailboxes.append(mailbox)
         return BrokerHandler(
-            BrokerDispatcher(actions.values(), actions),
+            BrokerDispatcher(actions.values(), durables=actions),
             self._transport.subscriber(mailboxes),
             self._declaration.concurrency,
             instrumentation=self._instrumentation,

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
 from typing import Any, cast
 
 from attrs import frozen
 
 from callboard.brokers.mailbox import MailboxSpec
-from callboard.brokers.topic import TopicTemplate, check_topic, overlap
-from callboard.errors import DeclarationError, RedefinedActionError
+from callboard.brokers.topic import TopicTemplate, check_topic
+from callboard.errors import DeclarationError
 from callboard.routing.action import Action
-from callboard.routing.decorator import marks_of
+from callboard.routing.discovery import actions_of, handlers_of, options_of
 from callboard.routing.option import HandlerOptions
 
-__all__ = ["ActorDeclaration", "check_unicast", "declaration_of", "declare_class", "is_actor"]
+__all__ = ["ActorDeclaration", "declaration_of", "declare_class", "is_actor"]
 
 _DECLARATION = "__callboard_declaration__"
+_MIDDLEWARE = "middleware"
 _MISSPELLING = 0.85
 """Similarity from which an attribute counts as a misspelled option: `concurency`, `timout`."""
 
@@ -47,9 +48,7 @@ class ActorDeclaration:
 
 def is_actor(target: object) -> bool:
     """Whether `target` is a class or function with handlers."""
-    if inspect.isclass(target):
-        return any(marks_of(member) for _, member in _members(target))
-    return inspect.isfunction(target) and bool(marks_of(target))
+    return bool(handlers_of(target))
 
 
 def declaration_of(target: Any) -> ActorDeclaration:
@@ -69,23 +68,13 @@ def declaration_of(target: Any) -> ActorDeclaration:
 def declare_class(cls: type) -> ActorDeclaration:
     """Read and check a class, and remember the result on it."""
     _check_spelling(cls)
-    _check_methods(cls)
-    where = cls.__qualname__
     name = _name(cls)
-    values = {option: value for option in HandlerOptions.names() if (value := getattr(cls, option, None)) is not None}
-    options = HandlerOptions.checked(where, values)
-    actions = tuple(
-        Action.declare(function, mark, name, options, bound=True)
-        for _, function in _members(cls)
-        for mark in marks_of(function)
-    )
-    check_unicast(actions)
     declaration = ActorDeclaration(
         name=name,
         target=cls,
-        actions=actions,
-        options=options,
-        publishes=_publishes(where, getattr(cls, "publishes", {})),
+        actions=actions_of(cls, name),
+        options=options_of(cls),
+        publishes=_publishes(cls.__qualname__, getattr(cls, "publishes", {})),
         renamed_from=getattr(cls, "renamed_from", None),
     )
     setattr(cls, _DECLARATION, declaration)
@@ -105,37 +94,21 @@ def _checked_name(where: str, name: str) -> str:
 
 def _declare_function(function: Callable[..., Any]) -> ActorDeclaration:
     name = _checked_name(function.__qualname__, function.__name__)
-    actions = tuple(Action.declare(function, mark, name, HandlerOptions(), bound=False) for mark in marks_of(function))
-    check_unicast(actions)
+    actions = actions_of(function, name)
     widest = max((action.options.concurrency or 1 for action in actions), default=1)
     return ActorDeclaration(name=name, target=function, actions=actions, options=HandlerOptions(concurrency=widest))
 
 
-def _members(cls: type) -> list[tuple[str, Callable[..., Any]]]:
-    """Functions of a class and its bases, the nearest definition of each name, in the order in which they stand."""
-    names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
-    found = ((name, inspect.getattr_static(cls, name)) for name in names)
-    return [(name, member) for name, member in found if inspect.isfunction(member)]
-
-
 def _check_spelling(cls: type) -> None:
     """Refuse an attribute that nearly is an option. Plurals (`orders`) are words of their own."""
-    options = HandlerOptions.names()
+    options = (*HandlerOptions.names(), _MIDDLEWARE)
     for name, value in vars(cls).items():
         if name.startswith("_") or name in options or callable(value) or isinstance(value, property):
             continue
         for option in options:
             near = SequenceMatcher(None, name, option).ratio() >= _MISSPELLING
-            if near and name != f"{option}s":
+            if near and (name != f"{option}s" or option == _MIDDLEWARE):
                 raise DeclarationError(cls.__qualname__, f"unknown option {name!r}; did you mean {option!r}?")
-
-
-def _check_methods(cls: type) -> None:
-    """Refuse handlers that nobody would find."""
-    for name, member in vars(cls).items():
-        wrapped = getattr(member, "__func__", None)  # of a staticmethod or classmethod
-        if not inspect.isfunction(member) and (marks_of(member) or marks_of(wrapped)):
-            raise DeclarationError(f"{cls.__qualname__}.{name}", "handlers are ordinary methods; remove what wraps it")
 
 
 def _publishes(where: str, publishes: Any) -> dict[str, Any]:
@@ -148,20 +121,3 @@ def _publishes(where: str, publishes: Any) -> dict[str, Any]:
         else:
             check_topic(topic)
     return declared
-
-
-def check_unicast(actions: Iterable[Action]) -> None:
-    """Raises `RedefinedActionError` when two commands or queries listen on overlapping topics."""
-    seen: list[Action] = []
-    for action in actions:
-        if not action.kind.unicast:
-            continue
-        for other in seen:
-            if overlap(action.template.filter, other.template.filter):
-                raise RedefinedActionError(
-                    f"{action.actor}.{action.function.__name__}",
-                    f"{action.kind.value} {action.template.text!r} overlaps with {other.kind.value} "
-                    f"{other.template.text!r} of {other.actor}.{other.function.__name__}; "
-                    "a command or query has one handler",
-                )
-        seen.append(action)

@@ -142,6 +142,11 @@ class Intake:
                 raise
         raise ClosedError("subscriber")
 
+    def open(self) -> None:
+        """Begin with no mailboxes: also after a setup that was given up half-way."""
+        self.lanes.clear()
+        self._closed = False
+
     def close(self) -> None:
         """Hand out nothing more: `take` raises `ClosedError`. What waits stays for its mailbox to hand back."""
         self._closed = True

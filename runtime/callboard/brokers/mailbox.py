@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from enum import StrEnum
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from callboard.brokers.topic import TopicTemplate, covers, overlap
 from callboard.errors import TopicError
@@ -111,7 +111,7 @@ class MailboxSpec:
         return self._durable(self.renamed_from) if self.renamed_from else None
 
 
-def group_mailboxes(topics: Iterable[str], group: str) -> list[MailboxSpec]:
+def group_mailboxes(topics: Iterable[str], group: str, *, ack_wait: float = 30.0) -> list[MailboxSpec]:
     """The mailboxes of a subscriber to several topics: one for each first token, that is for each stream.
 
     A topic that another one covers adds nothing. Raises `TopicError` for one that is none, for two that overlap in
@@ -123,7 +123,7 @@ def group_mailboxes(topics: Iterable[str], group: str) -> list[MailboxSpec]:
     streams: dict[str, list[TopicTemplate]] = {}
     for template in templates:
         streams.setdefault(template.tokens[0], []).append(template)
-    return [_group_mailbox(mine, group) for mine in streams.values()]
+    return [evolve(_group_mailbox(mine, group), ack_wait=ack_wait) for mine in streams.values()]
 
 
 def _group_mailbox(templates: list[TopicTemplate], group: str) -> MailboxSpec:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any, Self, cast
 
 from callboard.brokers import wire
 from callboard.brokers.transport import BrokerTransport, Receipt, Topology
+from callboard.config import Config, Configured
 from callboard.errors import NoStreamError
 from callboard.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from callboard.lifecycle import Resource
@@ -14,13 +16,26 @@ from callboard.message import BrokerMessage
 __all__ = ["BrokerPublisher", "TransportBrokerPublisher", "publish_message"]
 
 
-class BrokerPublisher(Resource):
+class BrokerPublisher(Resource, Configured):
     """Sends messages.
 
     `send` returns once the message is safe: stored by the transport, or queued by a queued publisher. It raises
     `PublishRefusedError` when the message is certainly not stored, and `PublishUnknownError` when nobody can
     tell; sending the same message again is safe in both cases.
     """
+
+    @classmethod
+    def from_config(cls, config: Config, **options: Any) -> Self:
+        """The configured publisher; of a class that says how it sends, that one.
+
+        `options` are those of `BrokerPublisherBuilder.with_kwargs`, or of the class's constructor.
+        """
+        if cls is not BrokerPublisher:
+            return super().from_config(config, **options)
+        # Here and not above: it builds what derives from this class.
+        from callboard.brokers.builder import BrokerPublisherBuilder  # noqa: PLC0415
+
+        return cast("Self", BrokerPublisherBuilder().with_config(config).with_kwargs(options).build())
 
     @property
     def transport(self) -> BrokerTransport | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from callboard.brokers.deadletter import bury
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.intake import LEASE_SHARE, Intake, Lane
+from callboard.config import Config, Configured
 from callboard.errors import ClosedError, ContentDecodeError
 from callboard.lifecycle import Resource
 from callboard.message import BrokerMessage
@@ -26,7 +27,7 @@ UNHURRIED = 1.0
 """Seconds that a receiver is taken to need for a message: long enough that nothing is fetched ahead of it."""
 
 
-class BrokerSubscriber(Resource):
+class BrokerSubscriber(Resource, Configured):
     """Messages of a set of topics.
 
     Two ways to take them: the handler loop takes deliveries from `intake` and settles each one itself; everybody
@@ -48,6 +49,23 @@ class BrokerSubscriber(Resource):
         self._given = False
         """Whether somebody got what is held."""
         self._failure: BaseException | None = None
+
+    @classmethod
+    def from_config(cls, config: Config, **options: Any) -> Self:
+        """The configured subscriber to `topics`; of a class that says where messages come from, that one.
+
+        `options` are those of `BrokerSubscriberBuilder.with_kwargs`, or of the class's constructor.
+        """
+        if cls is not BrokerSubscriber:
+            return super().from_config(config, **options)
+        # Here and not above: it builds what derives from this class.
+        from callboard.brokers.builder import BrokerSubscriberBuilder  # noqa: PLC0415
+
+        return cast("Self", BrokerSubscriberBuilder().with_config(config).with_kwargs(options).build())
+
+    @classmethod
+    def _configured(cls, config: Config) -> Mapping[str, Any]:
+        return {"group_id": config.group}
 
     @property
     def attempts(self) -> Attempts:

@@ -40,7 +40,7 @@ class TransportBrokerSubscriber(WrappedBrokerSubscriber):
     async def _destroy(self) -> None:
         try:
             await super()._destroy()
-            if self._remove and self.transport.is_ready():
+            if self._remove and self._closed and self.transport.is_ready():
                 await self.transport.remove(self._mailboxes)
         finally:
             if not self._shared:

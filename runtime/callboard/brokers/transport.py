@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Self
 
 from attrs import frozen
 
@@ -14,6 +15,7 @@ from callboard.brokers.mailbox import MailboxSpec
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.wire import Frame
 from callboard.clock import SYSTEM_CLOCK, Clock
+from callboard.config import Config
 from callboard.lifecycle import Resource
 
 __all__ = ["BrokerTransport", "Receipt", "ReplyBox", "ReplyFrame", "Tick", "Topology"]
@@ -72,6 +74,11 @@ class BrokerTransport(Resource):
     dead_letters: DeadLetters
     clock: Clock = SYSTEM_CLOCK
     """What leases, deadlines and delays go by."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: Config) -> Self:
+        """The transport that a configuration describes, not set up yet."""
 
     @property
     @abstractmethod

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from callboard.cli.argument import Nats
-from callboard.config import load_settings
+from callboard.config import Config
 from callboard.system.log import configure_logging
 from callboard.system.parent import Embedded, Parent
 
@@ -18,9 +18,13 @@ __all__ = ["run"]
 
 def run(  # noqa: PLR0913, PLR0917 - the options of the command
     targets: Annotated[
-        list[str],
-        typer.Argument(metavar="TARGET...", help="module, or module:Name of an actor or Supervisor"),
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="[TARGET]...",
+            help="module, or module:Name of an actor or Supervisor [default: 'services' in the --config file]",
+            show_default=False,
+        ),
+    ] = None,
     nats: Nats = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the service [default: the module's last part]")
@@ -36,7 +40,7 @@ def run(  # noqa: PLR0913, PLR0917 - the options of the command
         float | None,
         typer.Option("--grace", min=0, help="Seconds for running handlers at a stop [default: 30]"),
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", help="Settings (YAML)")] = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings (YAML)")] = None,
     log_level: Annotated[
         str | None, typer.Option("--log-level", help="debug, info, warning or error [default: info]")
     ] = None,
@@ -50,9 +54,11 @@ def run(  # noqa: PLR0913, PLR0917 - the options of the command
         raise typer.BadParameter("--embedded runs a server of its own; leave out --nats")
     if store is not None and not embedded:
         raise typer.BadParameter("--store belongs to --embedded")
-    settings = load_settings(config, nats=nats, name=name, workers=workers, grace=grace, log_level=log_level)
+    settings = Config(config, nats=nats, name=name, workers=workers, grace=grace, log_level=log_level)
+    if not targets and not settings.services:
+        raise typer.BadParameter("nothing to run; give a TARGET, or name 'services' in a --config file")
     configure_logging(settings.log_level)
-    parent = Parent(targets, settings, Embedded(store, port) if embedded else None)
+    parent = Parent(targets or [], settings, Embedded(store, port) if embedded else None)
     code = asyncio.run(parent.run())
     if code:
         raise typer.Exit(code)

@@ -10,16 +10,19 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
+from contextlib import suppress
+from typing import Self
 from uuid import uuid4
 
-from attrs import frozen
+from attrs import field, frozen
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
+from callboard.config import Config, NatsSettings, UrlRepr, secret_free
 from callboard.errors import CallboardError, ConnectionLostError, NoServerError
+from callboard.jetstream.credential import credentials_of
 from callboard.lifecycle import Resource
 
 __all__ = ["DEFAULT_SERVER", "ConnectionOptions", "NatsConnection"]
@@ -44,27 +47,23 @@ _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([^"
 
 @frozen
 class ConnectionOptions:
-    """How to reach NATS."""
+    """How to reach NATS, and who we are to it. What is a secret is in no repr."""
 
-    servers: tuple[str, ...] = (DEFAULT_SERVER,)
+    servers: tuple[str, ...] = field(default=(DEFAULT_SERVER,), repr=UrlRepr())
     name: str = "callboard"
     """Shown by the server's monitoring."""
+    access: NatsSettings = field(default=NatsSettings())
+    """Credentials and encryption; its addresses do not count."""
 
     @property
     def secret_free(self) -> str:
         """The addresses without user and password."""
-        return ", ".join(_without_secret(server) for server in self.servers)
+        return ", ".join(secret_free(server if "://" in server else f"nats://{server}") for server in self.servers)
 
     @classmethod
-    def parse(cls, servers: str | None, *, name: str = "callboard") -> ConnectionOptions:
-        """From comma-separated addresses; the default address when there are none."""
-        found = tuple(part.strip() for part in (servers or "").split(",") if part.strip())
-        return cls(found or (DEFAULT_SERVER,), name)
-
-
-def _without_secret(server: str) -> str:
-    parts = urlsplit(server if "://" in server else f"nats://{server}")
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    def from_config(cls, config: Config) -> Self:
+        """As a configuration says; the default address when it has none."""
+        return cls(config.nats.servers or (DEFAULT_SERVER,), config.group, config.nats)
 
 
 class NatsConnection(Resource):
@@ -123,6 +122,7 @@ class NatsConnection(Resource):
             disconnected_cb=self._on_disconnect,
             reconnected_cb=self._on_reconnected,
             closed_cb=self._on_closed,
+            **credentials_of(self.options.access),
         )
 
     def _check_server(self) -> None:
@@ -136,7 +136,8 @@ class NatsConnection(Resource):
     async def _destroy(self) -> None:
         self._leaving = True
         if not self.client.is_closed:
-            await self.client.close()
+            with suppress(AssertionError):  # of nats-py: its connect() gave up on an argument, nothing is open
+                await self.client.close()
         if self._lost is not None and self._lost.done():
             self._lost.exception()
 

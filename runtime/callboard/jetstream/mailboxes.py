@@ -37,6 +37,7 @@ class JetStreamMailboxes(BrokerSubscriber):
         self._mailboxes: list[JetStreamMailbox] = []
 
     async def _setup(self) -> None:
+        self.intake.open()
         for spec in self._specs:
             located = await self._topology.locate(spec)
             mailbox = JetStreamMailbox(

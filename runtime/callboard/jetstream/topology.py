@@ -108,12 +108,12 @@ class TopologyManager:
         """The stream that holds a topic, created when there is none."""
         if (existing := await self.find_stream(topic_filter)) is not None:
             return existing
-        first = topic_filter.split(".", maxsplit=1)[0]
-        name = stream_name(first)
+        name, tokens = self._home(topic_filter.split(".", maxsplit=1)[0])
+        subjects = [subject for token in tokens for subject in (token, f"{token}.>")]
         if self._options.manage is not Manage.MANAGE:
             raise NoStreamError(topic_filter)
         try:
-            info = await self._api.call(f"STREAM.CREATE.{name}", self._stream_config(name, [first, f"{first}.>"]))
+            info = await self._api.call(f"STREAM.CREATE.{name}", self._stream_config(name, subjects))
         except ApiError as error:
             if error.err_code not in {STREAM_NAME_IN_USE, SUBJECTS_OVERLAP}:
                 raise
@@ -123,8 +123,14 @@ class TopologyManager:
                 "rename the topic's first token, or let a stream of yours hold the whole topic",
             ) from error
         self._remember(name, info)
-        logger.info("created stream %s for %s and %s.>", name, first, first)
+        logger.info("created stream %s for %s", name, ", ".join(subjects))
         return name
+
+    def _home(self, first: str) -> tuple[str, list[str]]:
+        """The stream for topics with this first token, and all first tokens that it is to hold."""
+        topics = self._options.topics
+        name = topics.get(first) or stream_name(first)
+        return name, sorted({first, *(token for token, stream in topics.items() if stream == name)})
 
     async def find_stream(self, topic_filter: str) -> str | None:
         """The stream that holds every topic of the filter. Raises `TopologyError` when one holds only some."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from typing import Self
 
 from attrs import evolve
 from nats.errors import Error as NatsError
@@ -15,7 +16,7 @@ from callboard.brokers.mailbox import MailboxSpec
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.transport import BrokerTransport, Receipt, ReplyBox, Tick, Topology
 from callboard.brokers.wire import Frame, check_size
-from callboard.config import StreamSettings
+from callboard.config import Config, StreamSettings
 from callboard.errors import NoHandlerError, NoStreamError, PublishRefusedError, PublishUnknownError
 from callboard.jetstream.acknowledgement import AcknowledgedPublisher
 from callboard.jetstream.api import JetStreamApi
@@ -36,20 +37,28 @@ HANDLED_FOR = 10.0
 
 
 class JetStreamTransport(BrokerTransport):
-    """One connection with everything that an actor system or a client needs on it."""
+    """One connection with everything that an actor system or a client needs on it.
+
+    Without `options` the servers and credentials are those of the environment (`NATS_URL`, `CALLBOARD_NATS_…`).
+    """
 
     def __init__(self, options: ConnectionOptions | None = None, streams: StreamSettings | None = None) -> None:
         super().__init__()
-        self._connection = NatsConnection(options or ConnectionOptions())
+        self._connection = NatsConnection(options or ConnectionOptions.from_config(Config()))
         self._api = JetStreamApi(self._connection)
         self._publisher = AcknowledgedPublisher(self._connection, self._api)
         self._topology = TopologyManager(self._api, streams)
         self._boxes = ReplyBoxes(self._connection)
         self._keeper = Keeper()
+        self._keeper.watch(self._tick)
         self._mailboxes: set[JetStreamMailbox] = set()
         self._handled: dict[str, float] = {}
         self.attempts = JetStreamAttempts(self._connection, self._publisher, self._topology.incarnations)
         self.dead_letters = JetStreamDeadLetters(self._connection, self._publisher)
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        return cls(ConnectionOptions.from_config(config), config.streams)
 
     @property
     def servers(self) -> str:
@@ -59,7 +68,6 @@ class JetStreamTransport(BrokerTransport):
         await self._connection.setup()
         await self._publisher.start()
         await self._boxes.start()
-        self._keeper.watch(self._tick)
         self._keeper.start()
 
     async def _destroy(self) -> None:

@@ -7,28 +7,33 @@ import logging
 from callboard.brokers import wire
 from callboard.brokers.deadletter import DEAD_LETTER_PAUSE, DeadLetter, log_unburied
 from callboard.brokers.delivery import BrokerDelivery
+from callboard.brokers.publisher import BrokerPublisher
 from callboard.brokers.subscriber import BrokerSubscriber
-from callboard.errors import CallboardError, MessageTooLargeError, PublishRefusedError, SubstrateError
-from callboard.instrumentation import Endpoint, Instrumentation
+from callboard.errors import CallboardError, MessageTooLargeError, PublishRefusedError, SubstrateError, TopicError
+from callboard.instrumentation import Endpoint, Instrumentation, Span
 from callboard.message import BrokerMessageV1, BrokerMessageV1Payload
 from callboard.routing.failure import Settlement, Verdict, error_response
 from callboard.routing.request import BrokerResponse
 
-__all__ = ["Settler", "reply_frame"]
+__all__ = ["Settler", "answered", "reply_frame"]
 
 logger = logging.getLogger("callboard.handler")
 
 
 class Settler:
-    """Replies and settles on the transport that the delivery came from.
+    """Replies and settles on the transport that the delivery came from; with a `publisher`, replies to topics go
+    out through that one.
 
     Raises `SubstrateError` when the transport is away: the delivery is then not settled.
     """
 
-    def __init__(self, subscriber: BrokerSubscriber, instrumentation: Instrumentation) -> None:
+    def __init__(
+        self, subscriber: BrokerSubscriber, instrumentation: Instrumentation, publisher: BrokerPublisher | None = None
+    ) -> None:
         self._attempts = subscriber.attempts
         self._transport = subscriber.transport
         self._instrumentation = instrumentation
+        self._publisher = publisher
 
     async def settle(self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, attempt: int) -> None:
         """Carry a verdict out. What was handled is answered before it is acknowledged."""
@@ -76,30 +81,42 @@ class Settler:
         if verdict.reply is None or not (reply_topic := delivery.headers.get(wire.REPLY_TOPIC)):
             return
         span = self._instrumentation.reply(endpoint, delivery)
+        token = span.enter()
         try:
-            frame = verdict.frame or reply_frame(delivery, verdict.reply)
-            frame.headers.update(span.carrier)
-            await self._send(delivery, frame)
+            await self._send(delivery, verdict.reply, verdict.frame, span)
         except CallboardError as error:
             span.fail(type(error).__name__, str(error))
             logger.error("reply to %s cannot be delivered: %s", reply_topic, error)  # noqa: TRY400
             await self._put(delivery, endpoint, error, 1)
             if isinstance(error, MessageTooLargeError):
-                failure = reply_frame(delivery, error_response(error))
-                failure.headers.update(span.carrier)
-                await self._send(delivery, failure)
+                await self._send(delivery, error_response(error), None, span)
         finally:
+            span.leave(token)
             span.end()
 
-    async def _send(self, delivery: BrokerDelivery, frame: wire.Frame) -> None:
-        if self._direct(delivery, frame.topic):
-            await self._transport.send(frame)
-        else:
-            await self._transport.publish(frame)
+    async def _send(
+        self, delivery: BrokerDelivery, response: BrokerResponse, frame: wire.Frame | None, span: Span
+    ) -> None:
+        """`frame` is the response on the wire, where it was encoded already."""
+        direct = self._direct(delivery, delivery.headers[wire.REPLY_TOPIC])
+        if self._publisher is not None and not direct:
+            await self._publisher.send(_reply(delivery, response))
+            return
+        frame = frame or reply_frame(delivery, response)
+        frame.headers.update(span.carrier)
+        await (self._transport.send(frame) if direct else self._transport.publish(frame))
 
     def _direct(self, delivery: BrokerDelivery, reply_topic: str) -> bool:
         via = delivery.headers.get(wire.REPLY_VIA)
         return via == "core" or (via != "stream" and self._transport.is_inbox(reply_topic))
+
+
+def answered(delivery: BrokerDelivery, response: BrokerResponse) -> Verdict:
+    """The verdict on a success that somebody waits for. Raises `ContentEncodeError` or `HeaderError`."""
+    try:
+        return Verdict(Settlement.ACK, reply=response, frame=reply_frame(delivery, response))
+    except TopicError:  # the request's fault, not the handler's: the settler reports it
+        return Verdict(Settlement.ACK, reply=response)
 
 
 def reply_frame(delivery: BrokerDelivery, response: BrokerResponse) -> wire.Frame:
@@ -107,13 +124,16 @@ def reply_frame(delivery: BrokerDelivery, response: BrokerResponse) -> wire.Fram
 
     Raises `ContentEncodeError`, `HeaderError` or `TopicError`.
     """
+    once = {wire.MESSAGE_ID: f"reply:{delivery.durable}:{delivery.stream}:{delivery.sequence}"}
+    return wire.encode(_reply(delivery, response), system=once)
+
+
+def _reply(delivery: BrokerDelivery, response: BrokerResponse) -> BrokerMessageV1:
     own = response.headers
     if own is None:
         own = wire.travelling(wire.own_headers(delivery.headers))
-    reply = BrokerMessageV1(
+    return BrokerMessageV1(
         delivery.headers[wire.REPLY_TOPIC],
         BrokerMessageV1Payload(response.content, own, response.status),
         identifier=delivery.identifier,
     )
-    once = {wire.MESSAGE_ID: f"reply:{delivery.durable}:{delivery.stream}:{delivery.sequence}"}
-    return wire.encode(reply, system=once)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from functools import partial
+from typing import Any, cast, get_type_hints
 
 from attrs import frozen
 
@@ -65,19 +66,26 @@ class HandlerSignature:
             raise DeclarationError(where, f"captures {missing[0]!r}, which no parameter takes; write '*' to ignore it")
         return cls(request, content, _checked_content(where, content, hints), tuple(taken))
 
-    def arguments(self, message: BrokerMessage, captured: Mapping[str, str]) -> dict[str, Any]:
-        """Keyword arguments for one call. Raises `ContentDecodeError`."""
+    def arguments(
+        self, message: BrokerMessage, captured: Mapping[str, str], request: BrokerRequest | None = None
+    ) -> dict[str, Any]:
+        """Keyword arguments for one call; `request` is the message's, where it was made already. Raises
+        `ContentDecodeError`."""
         arguments: dict[str, Any] = {}
         if self.content is not None:
             arguments[self.content] = message.content_as(self.content_type)
         if self.request is not None:
-            arguments[self.request] = BrokerRequest(message)
+            arguments[self.request] = BrokerRequest(message) if request is None else request
         for name in self.captures:
             arguments[name] = captured[name]
         return arguments
 
 
 def _hints(function: Callable[..., Any], where: str) -> dict[str, Any]:
+    while isinstance(function, partial):
+        function = cast("partial[Any]", function).func
+    if not inspect.isroutine(function):
+        function = type(function).__call__
     try:
         return get_type_hints(function)
     except NameError as error:

@@ -1,14 +1,23 @@
-"""One place for one running message."""
+"""Places for running messages."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from enum import Enum
 from math import inf
 
 from callboard.brokers.delivery import BrokerDelivery
+from callboard.brokers.intake import LEASE_SHARE, Intake, Lane
 
-__all__ = ["Interruption", "Slot"]
+__all__ = ["Interruption", "Slot", "Slots", "waiting_due"]
+
+logger = logging.getLogger("callboard.handler")
+
+LAST_WAIT = 1.0
+"""Seconds that cancelled handlers have to end; one that swallows its cancellation is left behind."""
 
 
 class Interruption(Enum):
@@ -64,3 +73,69 @@ class Slot:
         if self.running and self.interruption is None and self.task is not None:
             self.interruption = why
             self.task.cancel()
+
+
+class Slots:
+    """All slots of a handler loop: as many messages run at once."""
+
+    def __init__(self) -> None:
+        self._slots: list[Slot] = []
+        self._changed = asyncio.Event()
+        """A slot became free, or the deadline of a stop nearer."""
+
+    def add(self) -> Slot:
+        """One more."""
+        self._slots.append(slot := Slot())
+        return slot
+
+    def changed(self) -> None:
+        """Let `until_idle` look again."""
+        self._changed.set()
+
+    def tick(self, now: float) -> Iterator[BrokerDelivery]:
+        """Cancel handlers whose time is up; name the running deliveries whose lease is due."""
+        for slot in self._slots:
+            if slot.delivery is None:
+                continue
+            if now >= slot.deadline:
+                slot.interrupt(Interruption.TIMEOUT)
+            if now - slot.delivery.touched > slot.lease * LEASE_SHARE:
+                yield slot.delivery
+
+    async def finish(self, deadline: Callable[[], float]) -> None:
+        """Give what runs until `deadline()`, which may come nearer meanwhile; then cancel it."""
+        await self._until_idle(deadline)
+        for slot in self._slots:
+            slot.interrupt(Interruption.STOP)
+        last = asyncio.get_running_loop().time() + LAST_WAIT
+        await self._until_idle(lambda: last)
+
+    async def _until_idle(self, deadline: Callable[[], float]) -> None:
+        clock = asyncio.get_running_loop().time
+        while any(slot.delivery is not None for slot in self._slots) and clock() < deadline():
+            self._changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline()):
+                    await self._changed.wait()
+
+    async def end(self) -> None:
+        """End all tasks."""
+        tasks = [slot.task for slot in self._slots if slot.task is not None]
+        self._slots.clear()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, hung = await asyncio.wait(tasks, timeout=LAST_WAIT)
+            for task in hung:
+                logger.error("a handler ignores its cancellation and is left behind: %s", task)
+
+
+def waiting_due(intake: Intake, now: float) -> Iterator[BrokerDelivery]:
+    """The deliveries that wait for a slot and whose lease is due."""
+    for lane in intake.lanes:
+        if lane.waiting:
+            yield from _lane_due(lane, now - lane.lease * LEASE_SHARE)
+
+
+def _lane_due(lane: Lane, limit: float) -> list[BrokerDelivery]:
+    return [delivery for delivery in lane.waiting if delivery.touched < limit]

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import cattrs
 import msgspec
-from attrs import evolve, frozen
+from attrs import frozen
 
 from callboard.backoff import Backoff
-from callboard.config import Settings
+from callboard.config import Config, NatsSettings
 from callboard.embedded import EmbeddedServer
 from callboard.system.exitcode import ExitCode
 from callboard.system.worker import Orders
@@ -42,11 +42,14 @@ class Embedded:
 
 
 class Parent:
-    """Runs the workers of a service until a signal comes or nothing can go on."""
+    """Runs the workers of a service until a signal comes or nothing can go on.
 
-    def __init__(self, targets: list[str], settings: Settings, embedded: Embedded | None = None) -> None:
+    Without `targets` they run the services of the configuration.
+    """
+
+    def __init__(self, targets: list[str], config: Config, embedded: Embedded | None = None) -> None:
         self._targets = targets
-        self._settings = settings
+        self._config = config
         self._embedded = embedded
         self._processes: set[asyncio.subprocess.Process] = set()
         self._stopping = asyncio.Event()
@@ -65,7 +68,7 @@ class Parent:
             return await self._run_workers()
         async with EmbeddedServer(store=self._embedded.store, port=self._embedded.port) as server:
             logger.info("embedded NATS server at %s", server.url)
-            self._settings = evolve(self._settings, nats=server.url)
+            self._config = self._config.over(nats=NatsSettings((server.url,)))
             self._lifeline = server.lifeline_fd
             watch = asyncio.ensure_future(self._watch_server(server))
             try:
@@ -82,7 +85,7 @@ class Parent:
 
     async def _run_workers(self) -> int:
         async with asyncio.TaskGroup() as group:
-            for number in range(self._settings.workers):
+            for number in range(self._config.workers):
                 group.create_task(self._keep(number))
         return self._code
 
@@ -111,7 +114,7 @@ class Parent:
         """Start a worker; the future is done once it is ready."""
         loop = asyncio.get_running_loop()
         reading, writing = os.pipe()
-        orders = Orders(self._targets, self._settings, writing)
+        orders = Orders(self._targets, self._config.reveal(), writing)
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -143,7 +146,7 @@ class Parent:
             await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             if not ended.done():
-                await asyncio.wait({ended}, timeout=self._settings.grace + KILL_MARGIN)
+                await asyncio.wait({ended}, timeout=self._config.grace + KILL_MARGIN)
             if not ended.done():
                 logger.error("worker (pid %d) did not stop in time; killed", process.pid)
                 _signal(process, signal.SIGKILL)
@@ -155,7 +158,7 @@ class Parent:
         """The first stops, the second shortens the grace period, the third ends at once."""
         self._signals += 1
         if self._signals == 1:
-            logger.info("stopping; running handlers have %.0f s", self._settings.grace)
+            logger.info("stopping; running handlers have %.0f s", self._config.grace)
         self._end(0, signal.SIGKILL if self._signals >= 3 else signal.SIGTERM)
 
     def _end(self, code: int, number: signal.Signals = signal.SIGTERM) -> None:

@@ -1,4 +1,4 @@
-"""What actors need from outside: dependencies by type, settings from the environment."""
+"""What actors need from outside: dependencies by type, settings from the configuration and the environment."""
 
 from __future__ import annotations
 
@@ -7,25 +7,39 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
 
 import attrs
-from typed_settings.loaders import EnvLoader
 
 from callboard.actors import ActorDeclaration
-from callboard.config import read_settings
+from callboard.config import Config, Environment, Origin, Source, import_name, read_settings
 from callboard.errors import ConfigError, DeclarationError
 from callboard.supervision import Supervisor
 
-__all__ = ["Wants", "creator", "providers"]
+__all__ = ["Provider", "Wants", "configured_providers", "creator", "providers"]
 
 Wants = Mapping[str, type[Any]]
 """Constructor parameters by name, each with the type that fills it."""
 
+Provider = Callable[..., Any]
+"""An async context-manager function that opens a dependency."""
 
-def providers(tree: Supervisor) -> dict[type[Any], Callable[..., Any]]:
+
+def providers(tree: Supervisor) -> dict[type[Any], Provider]:
     """All providers of a tree; a nested supervisor's own is stronger for the whole process."""
-    found: dict[type[Any], Callable[..., Any]] = dict(tree.provide)
+    found: dict[type[Any], Provider] = dict(tree.provide)
     for spec in tree.walk():
         if isinstance(spec.target, Supervisor):
             found.update(spec.target.provide)
+    return found
+
+
+def configured_providers(config: Config) -> dict[type[Any], Provider]:
+    """The providers that a configuration names. Raises `ConfigError` for what cannot be imported or is none."""
+    found: dict[type[Any], Provider] = {}
+    for kind_name, opener_name in config.dependencies.items():
+        where = f"'dependencies.{kind_name}'"
+        kind, opener = import_name(kind_name, where), import_name(opener_name, where)
+        if not isinstance(kind, type) or not callable(opener):
+            raise ConfigError(f"{where}: {opener_name!r} must be an async context-manager function, and the key a type")
+        found[kind] = opener
     return found
 
 
@@ -59,26 +73,38 @@ def wants_of(declaration: ActorDeclaration, provided: Mapping[type[Any], Any]) -
 
 
 def creator(
-    declaration: ActorDeclaration, provided: Mapping[type[Any], Any]
+    declaration: ActorDeclaration, provided: Mapping[type[Any], Any], settings: Mapping[str, Any] | None = None
 ) -> Callable[[Mapping[type[Any], Any]], Any]:
-    """A function that makes the actor from the opened dependencies. Raises like `wants_of`."""
+    """A function that makes the actor from the opened dependencies.
+
+    `settings` are what the configuration says about its parameter of that name; the environment (`<ACTOR>_<FIELD>`, in
+    capitals) is stronger. Raises like `wants_of`, and `ConfigError` for settings that are missing or do not fit.
+    """
     wants = wants_of(declaration, provided)
+    if settings and "settings" not in wants:
+        where = f"'actors.{declaration.name}.settings'"
+        raise ConfigError(f"{where}: its constructor has no parameter 'settings' of an attrs class")
+    filled = {
+        name: _settings(declaration.name, kind, settings if name == "settings" else None)
+        for name, kind in wants.items()
+        if kind not in provided
+    }
 
     def create(resources: Mapping[type[Any], Any]) -> Any:
         if not inspect.isclass(declaration.target):
             return declaration.target
-        arguments = {
-            name: resources[kind] if kind in resources else _settings(declaration.name, kind)
-            for name, kind in wants.items()
-        }
-        return declaration.target(**arguments)
+        opened = {name: resources[kind] for name, kind in wants.items() if name not in filled}
+        return declaration.target(**opened, **filled)
 
     return create
 
 
-def _settings(actor: str, kind: type[Any]) -> Any:
-    """An attrs class filled from the environment: `<ACTOR>_<FIELD>`, in capitals."""
+def _settings(actor: str, kind: type[Any], values: Mapping[str, Any] | None) -> Any:
+    origins: list[Origin] = [
+        Source(values or {}, f"actors.{actor}.settings: "),
+        Environment(f"{actor.upper().replace('-', '_')}_"),
+    ]
     try:
-        return read_settings(kind, [EnvLoader(prefix=f"{actor.upper().replace('-', '_')}_")])
+        return read_settings(kind, origins)
     except ConfigError as error:
         raise ConfigError(f"settings of {actor}: {error}") from error

@@ -12,15 +12,16 @@ from typing import Any, Self
 from attrs import frozen
 
 from callboard.actors import ActorDeclaration, Cell, declaration_of
-from callboard.actors.declaration import check_unicast
+from callboard.brokers.configured import address_of, transport_of
 from callboard.brokers.transport import BrokerTransport, Topology
 from callboard.client.board import Board
+from callboard.config import Config
 from callboard.errors import DeclarationError
 from callboard.instrumentation import Instrumentation
-from callboard.jetstream import JetStreamTransport
+from callboard.routing.discovery import check_unicast
 from callboard.supervision import ChildSpec, Supervisor, SupervisorRunner
-from callboard.system.connect import options_for, server_of
-from callboard.system.provision import creator, providers
+from callboard.system.override import SETTINGS, check_actors, reconfigured
+from callboard.system.provision import Provider, configured_providers, creator, providers
 from callboard.telemetry import OpenTelemetryInstrumentation
 
 __all__ = ["Service", "System"]
@@ -40,39 +41,46 @@ class System:
     Entering connects, opens the dependencies, prepares streams and durables, and starts the actors in order; it
     raises when the first start fails, with nothing left behind. Leaving drains: no new messages, running ones get
     `grace` seconds, the rest goes back to the stream; then dependencies and connection are closed.
+
+    What is not given is as `config` says (without one: the environment and the defaults). Raises `ConfigError` and
+    `DeclarationError` for what cannot work before anything is started.
     """
 
     def __init__(
         self,
         services: Supervisor | Sequence[Service],
         *,
-        name: str = "callboard",
+        name: str | None = None,
         nats: str | None = None,
-        grace: float = 30.0,
+        grace: float | None = None,
         transport: BrokerTransport | None = None,
         instrumentation: Instrumentation | None = None,
+        config: Config | None = None,
     ) -> None:
-        self._services = [Service(name, services)] if isinstance(services, Supervisor) else list(services)
-        options = options_for(nats, name=",".join(service.name for service in self._services))
-        self._transport = transport or JetStreamTransport(options)
-        self._instrumentation = instrumentation or OpenTelemetryInstrumentation(server=server_of(options))
-        self._grace = grace
-        self._providers: dict[type[Any], Callable[..., Any]] = {}
+        config = (config or Config()).over(name=name, nats=nats, grace=grace)
+        self._config = config
+        self._services = [Service(config.group, services)] if isinstance(services, Supervisor) else list(services)
+        self._transport = transport or transport_of(config.over(name=",".join(s.name for s in self._services)))
+        self._instrumentation = instrumentation or OpenTelemetryInstrumentation(server=address_of(self._transport))
+        self._providers: dict[type[Any], Provider] = {}
         for service in self._services:
             self._providers.update(providers(service.tree))
+        self._providers.update(configured_providers(config))
         self._plans = {service.name: self._plan(service.tree) for service in self._services}
+        check_actors(config, [d.name for plan in self._plans.values() for d, _ in plan.values()])
         check_unicast(a for plan in self._plans.values() for d, _ in plan.values() for a in d.actions)
         self._resources: dict[type[Any], Any] = {}
         self._runners: list[SupervisorRunner] = []
         self._stack: AsyncExitStack | None = None
 
     def _plan(self, tree: Supervisor) -> dict[str, tuple[ActorDeclaration, Callable[[Mapping[type[Any], Any]], Any]]]:
-        """Each actor's declaration and how to make it. Raises `DeclarationError` before anything is started."""
+        """Each actor's declaration and how to make it. Raises before anything is started."""
         plan: dict[str, tuple[ActorDeclaration, Callable[[Mapping[type[Any], Any]], Any]]] = {}
         for spec in tree.walk():
             if not isinstance(spec.target, Supervisor):
-                declaration = declaration_of(spec.target)
-                plan[spec.name] = (declaration, creator(declaration, self._providers))
+                declaration = reconfigured(declaration_of(spec.target), self._config)
+                settings = self._config.actors.get(declaration.name, {}).get(SETTINGS)
+                plan[spec.name] = (declaration, creator(declaration, self._providers, settings))
         return plan
 
     @property
@@ -93,7 +101,7 @@ class System:
                     service.tree, partial(self._cell, service.name), instrumentation=self._instrumentation
                 )
                 await runner.start()
-                stack.push_async_callback(runner.stop, self._grace)
+                stack.push_async_callback(runner.stop, self._config.grace)
                 self._runners.append(runner)
             self._stack = stack.pop_all()
 
@@ -138,7 +146,7 @@ class System:
 
         Idempotent; a call during another may shorten the grace, never extend it.
         """
-        seconds = self._grace if grace is None else grace
+        seconds = self._config.grace if grace is None else grace
         await asyncio.gather(*(runner.stop(seconds) for runner in self._runners))
         stack, self._stack = self._stack, None
         if stack is not None:

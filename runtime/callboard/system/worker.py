@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,17 +19,17 @@ import cattrs
 import msgspec
 from attrs import frozen
 
-from callboard.config import Settings
+from callboard.actors import declaration_of
+from callboard.config import Config, TelemetrySettings
 from callboard.errors import CallboardError
-from callboard.jetstream import JetStreamTransport
-from callboard.system.connect import options_for
+from callboard.supervision import Supervisor
 from callboard.system.exitcode import exit_code_of
 from callboard.system.log import configure_logging
-from callboard.system.system import System
+from callboard.system.system import Service, System
 from callboard.system.target import load_services, service_name
 from callboard.telemetry import configure_telemetry
 
-__all__ = ["Orders", "main"]
+__all__ = ["Orders", "main", "telemetry_variables"]
 
 logger = logging.getLogger("callboard.worker")
 
@@ -45,7 +45,9 @@ class Orders:
     """What a parent tells its worker."""
 
     targets: list[str]
-    settings: Settings
+    """Those of the command line; empty: the configuration's."""
+    config: dict[str, Any]
+    """What `Config.reveal` said: secrets go nowhere but through this pipe."""
     status_fd: int
     """Where the worker writes a line when it is ready."""
 
@@ -53,11 +55,13 @@ class Orders:
 class Worker:
     """Runs until a signal, the end of the parent, or a failure that cannot be lived with."""
 
-    def __init__(self, orders: Orders) -> None:
-        self._orders = orders
+    def __init__(self, targets: list[str], config: Config, status_fd: int) -> None:
+        self._targets = targets
+        self._config = config
+        self._status_fd = status_fd
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._grace = max(0.0, orders.settings.grace - MARGIN)
+        self._grace = max(0.0, config.grace - MARGIN)
 
     async def run(self) -> None:
         """Returns after a drain that was asked for; raises what else ended it."""
@@ -85,11 +89,11 @@ class Worker:
             await working
 
     def _system(self) -> System:
-        settings = self._orders.settings
-        services = load_services(self._orders.targets, settings.name or None)
-        options = options_for(settings.nats or None, name=",".join(service.name for service in services))
-        transport = JetStreamTransport(options, settings.streams)
-        return System(services, nats=settings.nats or None, grace=self._grace, transport=transport)
+        config = self._config
+        services = load_services(self._targets or config.services, config.name or None, config.supervision)
+        if self._targets:
+            config = config.over(actors=_only(config.actors, services))
+        return System(services, grace=self._grace, config=config)
 
     async def _end(self, system: System) -> None:
         """Stop within the grace period; a second signal shortens it."""
@@ -115,8 +119,8 @@ class Worker:
 
     def _report_ready(self) -> None:
         with suppress(OSError):
-            os.write(self._orders.status_fd, b"ready\n")
-            os.close(self._orders.status_fd)
+            os.write(self._status_fd, b"ready\n")
+            os.close(self._status_fd)
 
 
 class _Lifeline(asyncio.Protocol):
@@ -129,17 +133,30 @@ class _Lifeline(asyncio.Protocol):
         self._on_end()
 
 
+def _only(actors: Mapping[str, Any], services: Sequence[Service]) -> dict[str, Any]:
+    """What a configuration says about actors that run here; it may be for more services than were asked for."""
+    specs = [spec for service in services for spec in service.tree.walk()]
+    running = {declaration_of(spec.target).name for spec in specs if not isinstance(spec.target, Supervisor)}
+    return {name: options for name, options in actors.items() if name in running}
+
+
+def telemetry_variables(settings: TelemetrySettings, environment: Mapping[str, str]) -> dict[str, str]:
+    """What a configuration says about telemetry in the words of OpenTelemetry, where the environment says nothing."""
+    variables: dict[str, str] = {}
+    if not settings.enabled:
+        variables["OTEL_SDK_DISABLED"] = "true"
+    if settings.endpoint:
+        variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = settings.endpoint
+    if settings.ratio < 1 and "OTEL_TRACES_SAMPLER" not in environment:
+        variables |= {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": str(settings.ratio)}
+    return {name: value for name, value in variables.items() if name not in environment}
+
+
 def main() -> int:
     """Read the orders, run, and return the exit code. Errors are one line on standard error."""
     orders = cattrs.structure(msgspec.json.decode(sys.stdin.buffer.readline()), Orders)
-    configure_logging(orders.settings.log_level)
     try:
-        name = orders.settings.name or ",".join(map(service_name, orders.targets))
-        telemetry = configure_telemetry(name)
-        try:
-            asyncio.run(Worker(orders).run())
-        finally:
-            telemetry.shutdown(TELEMETRY_SHUTDOWN)
+        _run(orders.targets, Config(**orders.config), orders.status_fd)
     except CallboardError as error:
         sys.stderr.write(f"callboard: {error}\n")
         return exit_code_of(error) or 1
@@ -147,6 +164,16 @@ def main() -> int:
         logger.exception("worker failed")
         return 1
     return 0
+
+
+def _run(targets: list[str], config: Config, status_fd: int) -> None:
+    configure_logging(config.log_level)
+    os.environ.update(telemetry_variables(config.telemetry, os.environ))
+    telemetry = configure_telemetry(config.name or ",".join(map(service_name, targets or config.services)))
+    try:
+        asyncio.run(Worker(targets, config, status_fd).run())
+    finally:
+        telemetry.shutdown(TELEMETRY_SHUTDOWN)
 
 
 if __name__ == "__main__":

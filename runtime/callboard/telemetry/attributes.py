@@ -28,6 +28,7 @@ __all__ = [
     "SYSTEM",
     "SYSTEM_NATS",
     "TEMPLATE",
+    "TYPE_CREATE",
     "TYPE_PROCESS",
     "TYPE_SEND",
 ]
@@ -40,6 +41,7 @@ SYSTEM_NATS: Final = "nats"
 
 OPERATION: Final = "messaging.operation.name"
 OPERATION_TYPE: Final = "messaging.operation.type"
+TYPE_CREATE: Final = "create"
 TYPE_SEND: Final = "send"
 TYPE_PROCESS: Final = "process"
 

@@ -47,6 +47,8 @@ class OpenTelemetryInstrumentation(Instrumentation):
         if server is not None:
             self._system |= {names.SERVER_ADDRESS: server[0], names.SERVER_PORT: server[1]}
         self._publish = _Operation("publish", SpanKind.PRODUCER, self._attributes("publish", names.TYPE_SEND))
+        self._create = _Operation("create", SpanKind.PRODUCER, self._attributes("create", names.TYPE_CREATE))
+        self._send = _Operation("send", SpanKind.CLIENT, self._attributes("send", names.TYPE_SEND))
         self._request = _Operation("request", SpanKind.CLIENT, self._attributes("request", names.TYPE_SEND))
         # Weak: a restarted actor brings a new endpoint.
         self._handlers: WeakKeyDictionary[Endpoint, _HandlerSpans] = WeakKeyDictionary()
@@ -56,6 +58,18 @@ class OpenTelemetryInstrumentation(Instrumentation):
         if (recorder := self._active()) is None:
             return super().publish(topic, identifier)
         return recorder.send(self._publish, identifier, topic)
+
+    @guarded(Instrumentation.create)
+    def create(self, topic: str, identifier: UUID) -> Span:
+        if (recorder := self._active()) is None:
+            return super().create(topic, identifier)
+        return recorder.send(self._create, identifier, topic)
+
+    @guarded(Instrumentation.send)
+    def send(self, delivery: Incoming) -> Span:
+        if (recorder := self._active()) is None:
+            return super().send(delivery)
+        return recorder.send(self._send, delivery.identifier, delivery.topic, extract(delivery.headers))
 
     @guarded(Instrumentation.request)
     def request(self, topic: str, identifier: UUID) -> Span:
@@ -165,9 +179,11 @@ class _Recorder:
         context = span.get_span_context()
         return CarriedSpan(span, parent) if context.is_valid and not sampled(context) else None
 
-    def send(self, operation: _Operation, identifier: UUID, topic: str = "") -> Span:
-        """A span under the current one."""
-        parent = otel.get_current()
+    def send(
+        self, operation: _Operation, identifier: UUID, topic: str = "", parent: otel.Context | None = None
+    ) -> Span:
+        """A span under `parent`, or under the current one."""
+        parent = otel.get_current() if parent is None else parent
         if (carried := self.carried(parent)) is not None:
             return carried
         message: _Attributes = {names.CONVERSATION_ID: str(identifier)}

@@ -1,7 +1,11 @@
-"""What tests of actors and of Callboard itself are made with."""
+"""What tests of actors, of transports, and of Callboard itself are made with.
+
+The conformance suite for transports is `callboard.testing.conformance`; it alone needs pytest.
+"""
 
 from __future__ import annotations
 
+from callboard.testing.features import Features
 from callboard.testing.otlp import ReceivedSpan, SpanReceiver
 
-__all__ = ["ReceivedSpan", "SpanReceiver"]
+__all__ = ["Features", "ReceivedSpan", "SpanReceiver"]

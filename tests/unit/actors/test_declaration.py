@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from callboard import Actor, command, event, query
+from callboard import Actor, BrokerRequest, BrokerResponse, command, event, query
 from callboard.actors import declaration_of, is_actor
-from callboard.actors.declaration import check_unicast
 from callboard.errors import (
     ClosedError,
     DeclarationError,
@@ -17,6 +16,7 @@ from callboard.errors import (
     RedefinedActionError,
     TopicError,
 )
+from callboard.routing.discovery import check_unicast
 from callboard.routing.option import FailureAction
 
 Handler = Callable[..., Any]
@@ -141,7 +141,14 @@ def test_overlap_across_actors_names_both() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "hint"),
-    [("concurency", 4, "concurrency"), ("timout", 3.0, "timeout"), ("ackwait", 3.0, "ack_wait"), ("failure", {}, "")],
+    [
+        ("concurency", 4, "concurrency"),
+        ("timout", 3.0, "timeout"),
+        ("ackwait", 3.0, "ack_wait"),
+        ("failure", {}, ""),
+        ("middelware", (), "middleware"),
+        ("middlewares", (), "middleware"),
+    ],
 )
 def test_misspelled_option_is_refused_with_the_right_one(name: str, value: Any, hint: str) -> None:
     with pytest.raises(DeclarationError, match=f"unknown option '{name}'; did you mean '{hint}"):
@@ -210,7 +217,7 @@ def test_subclass_inherits_handlers_and_options() -> None:
 def test_handler_that_a_subclass_writes_anew_replaces_the_inherited_one() -> None:
     class Below(Desk):
         @command("orders.place.quickly")
-        async def place(self, content: int) -> int:
+        async def place(self, content: int) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
             return content
 
     assert topics(Below) == ["orders.place.quickly", "orders.count"]
@@ -218,7 +225,7 @@ def test_handler_that_a_subclass_writes_anew_replaces_the_inherited_one() -> Non
 
 def test_method_that_hides_a_handler_is_none() -> None:
     class Below(Desk):
-        async def place(self, content: int) -> int:
+        async def place(self, content: int) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
             return content
 
     assert topics(Below) == ["orders.count"]
@@ -268,3 +275,52 @@ def test_what_has_no_handlers_is_no_actor(target: Any) -> None:
 async def test_actor_that_does_not_run_cannot_publish() -> None:
     with pytest.raises(ClosedError, match="an actor that does not run yet"):
         await Desk().publish("orders.placed")
+
+
+async def around(request: BrokerRequest, call_next: Any) -> BrokerResponse:
+    response: BrokerResponse = await call_next(request)
+    return response
+
+
+def test_middleware_of_a_class_is_checked_where_it_is_declared() -> None:
+    """C45."""
+
+    class Logged(Desk):
+        middleware = (around,)
+
+    assert [action.pipeline.middleware for action in declaration_of(Logged).actions] == [(around,), (around,)]
+    with pytest.raises(DeclarationError, match="Broken: middleware is an async callable"):
+        type("Broken", (Desk,), {"middleware": (print,)})
+
+
+def test_misspelled_hook_is_refused_with_the_right_kind() -> None:
+    """C45: nobody would ever call it."""
+    with pytest.raises(DeclarationError, match=r"_pre_comand_handle: is no hook.*did you mean 'command'"):
+
+        class Misspelled(Desk):  # pyright: ignore[reportUnusedClass]
+            def _pre_comand_handle(self, request: BrokerRequest) -> BrokerRequest:
+                return request
+
+
+def test_class_may_name_its_handlers_itself() -> None:
+    """C47."""
+
+    class Own(Actor):
+        @command("orders.ignored")
+        async def place(self) -> None: ...
+
+        @staticmethod
+        def __get_enroute__() -> dict[str, Any]:
+            return {"place": command("orders.place")}
+
+    assert is_actor(Own)
+    assert topics(Own) == ["orders.place"]
+
+
+def test_class_that_names_no_handlers_is_no_actor() -> None:
+    class Nothing:
+        @staticmethod
+        def __get_enroute__() -> dict[str, Any]:
+            return {}
+
+    assert not is_actor(Nothing)

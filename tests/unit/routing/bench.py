@@ -52,8 +52,11 @@ class Bench:
         actions = [action for function in functions for action in declared(function)]
         mailboxes = {action: action.mailbox("bench") for action in actions}
         self.subscriber = transport.subscriber(list(mailboxes.values()))
+        self.dispatcher = BrokerDispatcher(
+            actions, durables={mailbox.durable: action for action, mailbox in mailboxes.items()}
+        )
         self.handler = BrokerHandler(
-            BrokerDispatcher(actions, {mailbox.durable: action for action, mailbox in mailboxes.items()}),
+            self.dispatcher,
             self.subscriber,
             concurrency,
             instrumentation=instrumentation,

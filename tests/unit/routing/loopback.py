@@ -286,7 +286,7 @@ class LoopbackTransport(BrokerTransport):
         self.replies.append(frame)
         self.note(f"send {frame.topic}")
 
-    async def reply_box(self) -> ReplyBox:
+    def reply_box(self) -> ReplyBox:
         raise NotImplementedError("no test of the handler loop makes a request")
 
     def is_inbox(self, topic: str) -> bool:

@@ -79,3 +79,16 @@ def test_what_cannot_be_called_is_no_handler() -> None:
 
 def test_undecorated_function_has_no_marks() -> None:
     assert marks_of(len) == ()
+
+
+def test_decorator_says_what_it_was_given() -> None:
+    decorator = enroute.broker.command("users.{name}", timeout=3)
+
+    assert (decorator.kind, decorator.topic, decorator.options.timeout) == (Kind.COMMAND, "users.{name}", 3.0)
+
+
+def test_decorators_are_equal_by_kind_and_topic() -> None:
+    handlers = {command("users.create", timeout=3): 1}
+
+    assert handlers[enroute.broker.command("users.create")] == 1
+    assert {query("users.create"), event("users.create"), command("users.add")}.isdisjoint(handlers)

@@ -11,8 +11,9 @@ from attrs import frozen
 
 from callboard import Actor, Supervisor, event
 from callboard.actors import declaration_of
+from callboard.config import Config
 from callboard.errors import ConfigError, DeclarationError
-from callboard.system.provision import creator, providers
+from callboard.system.provision import configured_providers, creator, providers
 
 if TYPE_CHECKING:
     from decimal import Decimal as Unknown
@@ -36,6 +37,10 @@ class Desk(Actor):
 
     @event("orders.placed")
     async def log(self) -> None: ...
+
+
+@event("orders.logged")
+async def log() -> None: ...
 
 
 @asynccontextmanager
@@ -71,6 +76,37 @@ def test_settings_come_from_the_environment_under_the_actors_name(monkeypatch: p
     assert make(Desk, {Database: Database()}).settings == DeskSettings("Newark", 7)
 
 
+def test_configured_settings_are_weaker_than_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = creator(declaration_of(Desk), {Database: open_database}, {"city": "Boston", "seats": 9})
+
+    assert create({Database: Database()}).settings == DeskSettings("Newark", 9)
+
+
+def test_configured_setting_that_is_unknown_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"actors\.Desk\.settings: unknown setting 'seat'; did you mean 'seats'\?"):
+        creator(declaration_of(Desk), {Database: open_database}, {"seat": 9})
+
+
+def test_configured_settings_that_nobody_takes_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'actors\.log\.settings': its constructor has no parameter 'settings'"):
+        creator(declaration_of(log), {}, {"seats": 9})
+
+
+def test_dependencies_are_configured_by_name() -> None:
+    config = Config(dependencies={f"{__name__}:Database": f"{__name__}:open_database"})
+
+    assert configured_providers(config) == {Database: open_database}
+
+
+@pytest.mark.parametrize(
+    ("kind", "opener"), [("Database", "nowhere"), ("open_database", "open_database"), ("Database", "__name__")]
+)
+def test_dependency_that_cannot_be_is_refused_by_name(kind: str, opener: str) -> None:
+    """C48."""
+    with pytest.raises(ConfigError, match=f"'dependencies.{__name__}:{kind}'"):
+        configured_providers(Config(dependencies={f"{__name__}:{kind}": f"{__name__}:{opener}"}))
+
+
 def test_provided_settings_are_stronger_than_the_environment() -> None:
     given = DeskSettings("Boston")
 
@@ -96,9 +132,6 @@ def test_class_without_a_constructor_needs_nothing() -> None:
 
 
 def test_function_is_its_own_instance() -> None:
-    @event("orders.placed")
-    async def log() -> None: ...
-
     assert creator(declaration_of(log), {})({}) is log
 
 
@@ -145,7 +178,7 @@ def test_setting_that_is_missing_or_does_not_fit_is_refused_in_one_line(
     with pytest.raises(ConfigError, match="settings of Desk") as raised:
         make(Desk, {Database: Database()})
 
-    assert name.partition("_")[2].lower() in str(raised.value)
+    assert name.partition("_")[2].lower() in str(raised.value).lower()
     assert "\n" not in str(raised.value)
 
 

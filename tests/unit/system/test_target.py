@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from callboard.config import SupervisionSettings
 from callboard.errors import DeclarationError, TargetError
-from callboard.supervision import Supervisor
+from callboard.supervision import RestartIntensity, Supervisor
 from callboard.system.target import load_services
 
 ACTORS = """
@@ -80,6 +81,17 @@ def test_supervisor_of_the_module_is_used_as_it_stands(folder: Path) -> None:
 
     assert service.tree is sys.modules["tree"].tree
     assert names(service.tree) == ["log", "Desk"]
+
+
+def test_actors_without_a_supervisor_get_the_configured_supervision(folder: Path) -> None:
+    (folder / "tree.py").write_text(ACTORS + "tree = Supervisor([log, Desk])\n")
+    settings = SupervisionSettings("one_for_all", max_restarts=2, period=30.0)
+
+    whole, one, own = load_services(["desk", "desk:Desk", "tree"], supervision=settings)
+
+    for service in (whole, one):
+        assert (service.tree.strategy, service.tree.intensity) == ("one_for_all", RestartIntensity(2, 30.0))
+    assert own.tree.strategy == "one_for_one"
 
 
 def test_supervisor_inside_another_is_not_the_top(folder: Path) -> None:

@@ -60,6 +60,10 @@ class InMemoryStream:
             consumer.offer(message.sequence, frame)
         return Receipt(frame.topic, identifier, self.name, message.sequence, duplicate=False)
 
+    def stored(self) -> Iterator[tuple[int, Frame]]:
+        """Sequence and frame of all messages, oldest first."""
+        return ((message.sequence, message.frame) for message in self.messages)
+
     def _duplicate(self, message_id: str) -> int | None:
         oldest = self._clock.time() - self._window
         while self._stored and next(iter(self._stored.values()))[1] <= oldest:
@@ -150,7 +154,8 @@ class InMemoryBroker:
         filters = (filters,) if isinstance(filters, str) else tuple(filters)
         stream = self.stream_of(filters[0])
         if (existing := stream.consumers.get(durable)) is not None:
-            existing.filters = filters
+            if existing.filters != filters:
+                existing.select(filters, stream.stored())
             return existing
         consumer = InMemoryConsumer(
             durable,
@@ -162,14 +167,16 @@ class InMemoryBroker:
             max_ack_pending=max_ack_pending,
         )
         stream.consumers[durable] = consumer
-        if from_start:
-            for message in stream.messages:
-                consumer.offer(message.sequence, message.frame)
+        if not from_start:
+            consumer.skip(len(stream.messages))
+        consumer.select(filters, stream.stored())
         return consumer
 
     def remove_consumer(self, topic: str, durable: str) -> None:
-        """Delete a durable of the stream that holds a topic; none of that name is no error."""
-        self.stream_of(topic).consumers.pop(durable, None)
+        """Delete a durable of the stream that holds a topic; no such durable, or no such stream, is no error."""
+        for stream in self._streams.values():
+            if stream.holds(topic) and (consumer := stream.consumers.pop(durable, None)) is not None:
+                consumer.end()
 
     def consumers(self, topic: str) -> list[InMemoryConsumer]:
         """The consumers on the stream that holds a topic. Raises `NoStreamError`."""

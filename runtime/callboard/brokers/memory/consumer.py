@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from attrs import define
@@ -64,9 +64,13 @@ class InMemoryConsumer:
         self.metadata: dict[str, str] = {}
         """What its creator noted."""
         self.given_up: list[int] = []
+        self.on_removed: list[Callable[[], None]] = []
+        """Told when the durable is deleted."""
         self._clock = clock
         self._max_deliver = max_deliver
         self._max_ack_pending = max_ack_pending
+        self._position = 0
+        """Sequence of the last message that is not new any more."""
         self._new: deque[tuple[int, Frame]] = deque()
         self._returned: deque[int] = deque()
         self._outstanding: dict[int, _Outstanding] = {}
@@ -87,6 +91,29 @@ class InMemoryConsumer:
         if any(matches(topics, frame.topic) for topics in self.filters):
             self._new.append((sequence, frame))
             self._pump()
+
+    def select(self, filters: Sequence[str], stored: Iterable[tuple[int, Frame]]) -> None:
+        """Take other topics on, for those of the stream's messages that were not delivered yet."""
+        self.filters = tuple(filters)
+        self._new.clear()
+        for sequence, frame in stored:
+            if sequence > self._position:
+                self.offer(sequence, frame)
+
+    def skip(self, position: int) -> None:
+        """Begin behind the message with this sequence."""
+        self._position = position
+
+    def end(self) -> None:
+        """The durable is deleted: nothing is delivered any more, settling changes nothing."""
+        self._pulls.clear()
+        self._new.clear()
+        for message in self._outstanding.values():
+            if message.timer is not None:
+                message.timer.cancel()
+        self._outstanding.clear()
+        for tell in tuple(self.on_removed):
+            tell()
 
     def pull(self, deliver: Deliver, count: int) -> None:
         """Deliver up to `count` more messages, now or when there are some."""
@@ -117,6 +144,7 @@ class InMemoryConsumer:
                 return sequence
         if self._new and len(self._outstanding) < self._max_ack_pending:
             sequence, frame = self._new.popleft()
+            self._position = sequence
             self._outstanding[sequence] = _Outstanding(frame)
             return sequence
         return None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from callboard.brokers.intake import Intake, Lane
 from callboard.brokers.mailbox import MailboxSpec
 from callboard.brokers.memory.broker import InMemoryBroker
 from callboard.brokers.memory.consumer import InMemoryConsumer, InMemoryDelivery
 from callboard.brokers.subscriber import BrokerSubscriber
-from callboard.brokers.transport import BrokerTransport
+from callboard.brokers.transport import BrokerTransport, Topology
+from callboard.errors import TopologyError
 
 __all__ = ["InMemoryMailboxes"]
 
@@ -17,15 +18,24 @@ __all__ = ["InMemoryMailboxes"]
 class _Mailbox:
     """Pulls from one consumer exactly what there is room for."""
 
-    def __init__(self, consumer: InMemoryConsumer, intake: Intake, limit: int | None) -> None:
+    def __init__(
+        self,
+        consumer: InMemoryConsumer,
+        intake: Intake,
+        limit: int | None,
+        on_crash: Callable[[BaseException], None],
+    ) -> None:
         self._consumer = consumer
+        self._on_crash = on_crash
         self._lane: Lane = intake.lane(limit, self.refill)
         self._lane.lease = consumer.ack_wait
         self._owed = 0
+        self._cut = False
+        consumer.on_removed.append(self._removed)
 
     def refill(self) -> None:
         wanted = self._lane.free - len(self._lane.waiting) - self._owed
-        if wanted > 0:
+        if wanted > 0 and not self._cut:
             self._owed += wanted
             self._consumer.pull(self._deliver, wanted)
 
@@ -33,30 +43,58 @@ class _Mailbox:
         self._owed -= 1
         self._lane.offer(delivery)
 
-    async def drain(self) -> None:
+    def _removed(self) -> None:
+        self._on_crash(TopologyError(f"mailbox {self._consumer.durable}", "is gone: its durable was removed"))
+
+    def cut(self) -> None:
+        """Pull no more, and hand nothing back: what waits here is delivered elsewhere when its lease has run out."""
+        self._cut = True
         self._consumer.cancel(self._deliver)
-        while self._lane.waiting:
-            await self._lane.waiting.popleft().nak()
+        if self._removed in self._consumer.on_removed:
+            self._consumer.on_removed.remove(self._removed)
+        self._lane.waiting.clear()
+
+    async def drain(self) -> None:
+        waiting = tuple(self._lane.waiting)
+        self.cut()
+        for delivery in waiting:
+            await delivery.nak()
 
 
 class InMemoryMailboxes(BrokerSubscriber):
-    """The mailboxes of one actor on an in-memory broker, sharing its slots."""
+    """The mailboxes of one actor on an in-memory broker, sharing its slots. `opened` are those of their connection."""
 
-    def __init__(self, transport: BrokerTransport, broker: InMemoryBroker, specs: Sequence[MailboxSpec]) -> None:
+    def __init__(
+        self,
+        transport: BrokerTransport,
+        broker: InMemoryBroker,
+        specs: Sequence[MailboxSpec],
+        opened: set[InMemoryMailboxes],
+    ) -> None:
         super().__init__((topics for spec in specs for topics in spec.filters), transport=transport)
         self._broker = broker
         self._specs = specs
+        self._opened = opened
         self._mailboxes: list[_Mailbox] = []
 
     async def _setup(self) -> None:
+        self.intake.open()
+        await self.transport.prepare(Topology(self._specs, ()))
         for spec in self._specs:
             consumer = self._broker.consumer(spec.filters, spec.durable)
-            self._mailboxes.append(_Mailbox(consumer, self.intake, spec.concurrency))
+            self._mailboxes.append(_Mailbox(consumer, self.intake, spec.concurrency, self.crash))
+        self._opened.add(self)
         for mailbox in self._mailboxes:
             mailbox.refill()
 
+    def cut(self) -> None:
+        """The connection ended."""
+        for mailbox in self._mailboxes:
+            mailbox.cut()
+
     async def drain(self) -> None:
         self.intake.close()
+        self._opened.discard(self)
         for mailbox in self._mailboxes:
             await mailbox.drain()
 

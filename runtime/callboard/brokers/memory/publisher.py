@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from callboard.brokers.memory.broker import InMemoryBroker
-from callboard.brokers.memory.transport import InMemoryTransport
+from callboard.brokers.memory.transport import InMemoryTransport, broker_of
 from callboard.brokers.publisher import TransportBrokerPublisher
+from callboard.config import Config
 from callboard.message import BrokerMessage
 
 __all__ = ["InMemoryBrokerPublisher"]
@@ -20,6 +24,10 @@ class InMemoryBrokerPublisher(TransportBrokerPublisher):
         self.broker = broker or InMemoryBroker()
         super().__init__(InMemoryTransport(self.broker))
         self.messages: list[BrokerMessage] = []
+
+    @classmethod
+    def _configured(cls, config: Config) -> Mapping[str, Any]:
+        return {"broker": broker_of(config)}
 
     async def _send(self, message: BrokerMessage) -> None:
         await super()._send(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Self
 from uuid import uuid4
 
 from callboard.brokers.attempts import Attempts
@@ -12,14 +13,16 @@ from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.keeper import Keeper
 from callboard.brokers.mailbox import Kind, MailboxSpec, Order, Start
 from callboard.brokers.memory.broker import InMemoryBroker
+from callboard.brokers.memory.consumer import InMemoryConsumer
 from callboard.brokers.memory.mailboxes import InMemoryMailboxes
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.topic import overlap
 from callboard.brokers.transport import BrokerTransport, Receipt, ReplyBox, ReplyFrame, Tick, Topology
 from callboard.brokers.wire import Frame
+from callboard.config import Config
 from callboard.errors import NoHandlerError, TopologyError
 
-__all__ = ["InMemoryTransport"]
+__all__ = ["InMemoryTransport", "broker_of"]
 
 MAX_ACK_PENDING = 100_000
 KIND, SERVICE = "callboard.kind", "callboard.service"
@@ -60,6 +63,14 @@ class _ReplyBox(ReplyBox):
         self._broker.inboxes.pop(self.topic, None)
 
 
+def broker_of(config: Config) -> InMemoryBroker:
+    """The broker of everything in-memory that is built from this configuration."""
+    if InMemoryBroker not in config.shared:
+        config.shared[InMemoryBroker] = InMemoryBroker()
+    broker: InMemoryBroker = config.shared[InMemoryBroker]
+    return broker
+
+
 class InMemoryTransport(BrokerTransport):
     """Several transports on one `broker` are several processes on one server; without one, a broker of its own."""
 
@@ -70,6 +81,12 @@ class InMemoryTransport(BrokerTransport):
         self.attempts = _Attempts()
         self.dead_letters = _DeadLetters(self.broker)
         self._keeper = Keeper(self.clock)
+        self._opened: set[InMemoryMailboxes] = set()
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """A transport on the one broker that everything built from this configuration shares."""
+        return cls(broker_of(config))
 
     @property
     def servers(self) -> str:
@@ -80,6 +97,8 @@ class InMemoryTransport(BrokerTransport):
 
     async def _destroy(self) -> None:
         await self._keeper.stop()
+        for mailboxes in tuple(self._opened):
+            mailboxes.cut()
 
     async def publish(self, frame: Frame) -> Receipt:
         return self.broker.publish(frame)
@@ -95,7 +114,8 @@ class InMemoryTransport(BrokerTransport):
 
     async def check_handled(self, topic: str) -> None:
         for consumer in self.broker.consumers(topic):
-            if Kind(consumer.metadata[KIND]).answers and any(overlap(topics, topic) for topics in consumer.filters):
+            kind = _kind_of(consumer)
+            if kind is not None and kind.answers and any(overlap(topics, topic) for topics in consumer.filters):
                 return
         raise NoHandlerError(topic)
 
@@ -121,7 +141,8 @@ class InMemoryTransport(BrokerTransport):
     def _check_owner(self, spec: MailboxSpec) -> None:
         wanted = spec.template.filter
         for consumer in self.broker.consumers(wanted) if spec.kind.unicast else ():
-            if not Kind(consumer.metadata[KIND]).unicast:
+            kind = _kind_of(consumer)
+            if kind is None or not kind.unicast:
                 continue
             owner = consumer.metadata[SERVICE]
             if owner != spec.service and any(overlap(topics, wanted) for topics in consumer.filters):
@@ -131,10 +152,15 @@ class InMemoryTransport(BrokerTransport):
                 )
 
     def subscriber(self, mailboxes: Sequence[MailboxSpec]) -> BrokerSubscriber:
-        return InMemoryMailboxes(self, self.broker, mailboxes)
+        return InMemoryMailboxes(self, self.broker, mailboxes, self._opened)
 
     def watch(self, tick: Tick) -> Callable[[], None]:
         return self._keeper.watch(tick)
 
     async def wait_closed(self) -> None:
         await asyncio.get_running_loop().create_future()
+
+
+def _kind_of(consumer: InMemoryConsumer) -> Kind | None:
+    """What a consumer is for; None for one that is no mailbox."""
+    return Kind(consumer.metadata[KIND]) if KIND in consumer.metadata else None

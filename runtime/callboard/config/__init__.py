@@ -1,0 +1,44 @@
+"""What a service is configured with: `Config`, its sections, and what reads them."""
+
+from callboard.config.config import Config
+from callboard.config.construction import Configured, construct
+from callboard.config.name import import_module, import_name, import_names
+from callboard.config.reading import Environment, Origin, Source, read_settings
+from callboard.config.secret import UrlRepr, secret_free
+from callboard.config.section import (
+    ClientSettings,
+    DuplicateSettings,
+    Manage,
+    NatsSettings,
+    QueuedSettings,
+    QueueSettings,
+    StreamSettings,
+    SupervisionSettings,
+    TelemetrySettings,
+    TlsSettings,
+)
+
+__all__ = [
+    "ClientSettings",
+    "Config",
+    "Configured",
+    "DuplicateSettings",
+    "Environment",
+    "Manage",
+    "NatsSettings",
+    "Origin",
+    "QueueSettings",
+    "QueuedSettings",
+    "Source",
+    "StreamSettings",
+    "SupervisionSettings",
+    "TelemetrySettings",
+    "TlsSettings",
+    "UrlRepr",
+    "construct",
+    "import_module",
+    "import_name",
+    "import_names",
+    "read_settings",
+    "secret_free",
+]
