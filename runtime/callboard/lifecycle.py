@@ -9,7 +9,7 @@ from typing import Self
 
 from callboard.errors import ClosedError
 
-__all__ = ["Resource"]
+__all__ = ["Resource", "being_cancelled"]
 
 _UNDOING: ContextVar[bool] = ContextVar("callboard_undoing_setup", default=False)
 """Whether a setup that failed is being undone: the parts of that resource are given back then, not closed for good."""
@@ -79,3 +79,9 @@ class Resource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.destroy()
+
+
+def being_cancelled() -> bool:
+    """Whether somebody cancels the current task; a `CancelledError` without that is just an error of what it ran."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

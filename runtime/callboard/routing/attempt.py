@@ -18,6 +18,7 @@ from callboard.context import (
 )
 from callboard.errors import ActionNotFoundError, CallboardError
 from callboard.instrumentation import NO_SPAN, Endpoint, Span
+from callboard.lifecycle import being_cancelled
 from callboard.message import BrokerMessage
 from callboard.routing.action import Action
 from callboard.routing.current import CURRENT, Current
@@ -76,8 +77,7 @@ def ends_task(error: BaseException) -> bool:
     A handler may raise `CancelledError` by itself, and frameworks raise subclasses of `BaseException`.
     """
     if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is not None and task.cancelling() > 0
+        return being_cancelled()
     return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
 
 

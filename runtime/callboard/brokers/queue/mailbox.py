@@ -18,8 +18,9 @@ from callboard.brokers.queue.delivery import QueueAttempts, QueueDelivery
 from callboard.brokers.queue.queue import BrokerQueue, QueueEntry
 from callboard.clock import Clock
 from callboard.errors import SubstrateError
+from callboard.lifecycle import being_cancelled
 
-__all__ = ["QueueMailbox", "being_cancelled"]
+__all__ = ["QueueMailbox"]
 
 logger = logging.getLogger("callboard.queue")
 
@@ -265,12 +266,6 @@ class QueueMailbox:
         self._unbegun.extend(entry.number for entry in line)
         self._behind -= len(line)
         line.clear()
-
-
-def being_cancelled() -> bool:
-    """Whether somebody cancels the current task; a `CancelledError` without that is just an error of what it ran."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

@@ -14,7 +14,6 @@ from callboard.backoff import Backoff
 from callboard.brokers.deadletter import DEAD_LETTER_PAUSE, DeadLetter, DeadLetters, bury
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.intake import LEASE_SHARE, Intake
-from callboard.brokers.queue.mailbox import being_cancelled
 from callboard.brokers.transport import BrokerTransport
 from callboard.clock import SYSTEM_CLOCK, Clock
 from callboard.errors import (
@@ -27,6 +26,7 @@ from callboard.errors import (
     PublishRefusedError,
     TopicError,
 )
+from callboard.lifecycle import being_cancelled
 
 __all__ = ["Relay"]
 
