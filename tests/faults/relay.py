@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from callboard.brokers.queue.publisher import QueuedBrokerPublisher
-from callboard.database import DatabaseBrokerPublisherQueue
+from callboard import DatabaseBrokerPublisherQueue, QueuedBrokerPublisher
 from callboard.jetstream import ConnectionOptions, JetStreamBrokerPublisher
 
+__all__ = ["relaying"]
 
-async def relay(database: str, nats: str) -> None:
-    inner = JetStreamBrokerPublisher(ConnectionOptions((nats,)))
-    async with QueuedBrokerPublisher(inner, DatabaseBrokerPublisherQueue(database)):
+
+def relaying(database: str, nats: str) -> QueuedBrokerPublisher:
+    """What relays as long as it is set up."""
+    return QueuedBrokerPublisher(
+        JetStreamBrokerPublisher(ConnectionOptions((nats,))), DatabaseBrokerPublisherQueue(database)
+    )
+
+
+async def relay_for_ever(database: str, nats: str) -> None:
+    async with relaying(database, nats):
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(relay(sys.argv[1], sys.argv[2]))
+    asyncio.run(relay_for_ever(sys.argv[1], sys.argv[2]))

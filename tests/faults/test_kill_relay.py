@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
-import signal
-import sys
 from collections import defaultdict
 from functools import partial
-from pathlib import Path
 
 import nats
 import pytest
@@ -22,10 +18,10 @@ from callboard.brokers.transport import Topology
 from callboard.database import DatabaseBrokerPublisherQueue
 from callboard.embedded import EmbeddedServer
 from callboard.jetstream import ConnectionOptions, JetStreamTransport
+from tests.faults.process import Processes
 from tests.jetstream.eventually import eventually
 
 ROWS, KEYS, KILLS = 5000, 25, 20
-ROOT = Path(__file__).parents[2]
 
 
 async def fill(database: str) -> None:
@@ -40,44 +36,6 @@ async def fill(database: str) -> None:
                 group.create_task(queue.put(frame, key=frame.topic))
 
 
-class Relays:
-    """Some relay processes, of which one is killed from time to time."""
-
-    def __init__(self, database: str, nats: str, count: int) -> None:
-        self._arguments = (database, nats)
-        self._count = count
-        self._running: list[asyncio.subprocess.Process] = []
-
-    async def start(self) -> None:
-        """As many as there should be."""
-        while len(self._running) < self._count:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "tests.faults.relay",
-                *self._arguments,
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": "."},
-            )
-            self._running.append(process)
-
-    async def kill_one(self) -> None:
-        """The oldest, without a warning."""
-        oldest = self._running.pop(0)
-        oldest.send_signal(signal.SIGKILL)
-        await oldest.wait()
-
-    async def end(self) -> None:
-        while self._running:
-            await self.kill_one()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database with nothing in it."""
-    return f"sqlite:///{tmp_path / 'outbox.db'}" if request.param == "sqlite" else request.getfixturevalue("postgres")
-
-
 @pytest.mark.timeout(240)
 async def test_each_row_is_published_once_and_in_order_however_often_its_relay_dies(
     database: str, nats_server: EmbeddedServer
@@ -89,7 +47,7 @@ async def test_each_row_is_published_once_and_in_order_however_often_its_relay_d
     await fill(database)
     async with await nats.connect(nats_server.url) as client:  # pyright: ignore[reportUnknownMemberType]
         js = client.jetstream()  # pyright: ignore[reportUnknownMemberType]
-        relays = Relays(database, nats_server.url, competing)
+        relays = Processes("tests.faults.relay", database, nats_server.url, count=competing)
         try:
             for kill in range(KILLS):
                 await relays.start()
