@@ -236,7 +236,10 @@ class DatabaseUnavailableError(SubstrateError, ConnectionError):
         self.database = database
         """Its URL without the password."""
         self.reason = reason
-        super().__init__(f"the database {database} is not available ({reason}); what was to be stored is not stored")
+        super().__init__(
+            f"the database {database} is not available ({reason}); what was to be stored may not be stored, "
+            "storing it again is safe"
+        )
 
 
 class SchemaVersionError(CallboardError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -305,6 +306,48 @@ async def test_wait_returns_when_another_queue_object_puts(
     await asyncio.sleep(0.05)
     await put(other, 1)
     assert bodies(await asyncio.wait_for(waiting, PROMPT)) == [1]
+
+
+async def test_what_is_put_between_claiming_and_waiting_is_not_missed(
+    make: Open, queue: BrokerQueue, stack: AsyncExitStack
+) -> None:
+    other = await stack.enter_async_context(make())
+    for number in range(3):
+        assert await queue.claim(1) == []
+        await put(other, number)
+        await asyncio.wait_for(queue.wait(), PROMPT)
+        [entry] = await queue.claim(1)
+        await queue.remove([entry.number])
+
+
+async def test_what_is_put_before_a_cancelled_wait_is_not_missed(
+    make: Open, queue: BrokerQueue, stack: AsyncExitStack
+) -> None:
+    other = await stack.enter_async_context(make())
+    for number in range(10):
+        assert await queue.claim(1) == []
+        await put(other, number)
+        waiting = asyncio.ensure_future(queue.wait())
+        await asyncio.sleep(0.001 * number)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await asyncio.wait_for(queue.wait(), PROMPT)
+        [entry] = await queue.claim(1)
+        await queue.remove([entry.number])
+
+
+async def test_wait_does_not_return_again_and_again_for_what_is_held_back(queue: BrokerQueue) -> None:
+    await put(queue, 1, 2, key="a")
+    [first] = await queue.claim(1)
+    await queue.put_back(first.number, delay=30.0, failed=1)
+    times = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            while True:
+                await queue.wait()
+                assert await queue.claim(1) == []
+                times += 1
+    assert times < 8
 
 
 async def test_wait_returns_when_a_delayed_entry_comes_due(queue: BrokerQueue) -> None:

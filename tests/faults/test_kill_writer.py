@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import nats
 import pytest
@@ -33,8 +33,8 @@ async def has(js: JetStreamContext, count: int) -> bool:
 
 
 async def identifier_at(js: JetStreamContext, sequence: int) -> str:
-    headers: Mapping[str, str] | None = (await js.get_msg("ORDERS", sequence, direct=True)).headers  # pyright: ignore[reportUnknownMemberType]
-    return (headers or {})[IDENTIFIER]
+    message: Any = await js.get_msg("ORDERS", sequence, direct=True)
+    return str(message.headers[IDENTIFIER])
 
 
 async def is_empty(queue: DatabaseBrokerPublisherQueue) -> bool:

@@ -141,7 +141,7 @@ class Look:
     """What a glance at a queue shows."""
 
     ready: bool
-    """Something is ready; whether it is free is another question."""
+    """Something is ready that the last claim may not have seen; whether it is free is another question."""
     wait: float
     """Seconds until the next delayed entry is due; infinite without one."""
 

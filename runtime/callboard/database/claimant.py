@@ -38,6 +38,8 @@ class Claimant(ABC):
         self.held: set[int] = set()
         """Entries that were claimed and not settled."""
         self._wake = wake
+        self._claimed = float("-inf")
+        """When it last claimed."""
         self._open = False
         self._one = asyncio.Lock()
 
@@ -45,6 +47,7 @@ class Claimant(ABC):
         """Claim up to `count` entries; none when it is another one's turn."""
         async with self._alone():
             claim = await self._claim(count)
+            self._claimed = asyncio.get_running_loop().time()
             self.held.update(entry.number for entry in claim.entries)
             return claim
 
@@ -76,6 +79,11 @@ class Claimant(ABC):
             if not self._open:
                 raise ClosedError(f"queue {self.queue!r}")
             yield
+
+    def _later(self, look: Look) -> Look:
+        """What a claim has just left is held back: it is worth another one after a while only."""
+        fresh = asyncio.get_running_loop().time() - self._claimed < self.pace
+        return Look(ready=look.ready and not fresh, wait=look.wait)
 
     async def _give_up(self, connection: AsyncConnection) -> None:
         await connection.execute(_GIVE_UP, {"owners": self.owners})

@@ -83,7 +83,7 @@ class PostgresClaimant(Claimant):
         async with self._used() as session:
             await self._free_dead(session)
             async with session.connection.begin():
-                return await look(session.connection, self.queue)
+                return self._later(await look(session.connection, self.queue))
 
     async def _close(self) -> None:
         await self._drop()

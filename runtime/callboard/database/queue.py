@@ -143,29 +143,32 @@ class DatabaseBrokerQueue(BrokerQueue):
     async def _claim(self, count: int) -> list[QueueEntry]:
         await self._settling.flush()
         self._wake.clear()
-        claim = await tried(lambda: self._claimant.claim(count), self.retry)
-        if claim.more:
-            self._wake.set()
+        more = True  # a claim that fails has seen nothing
+        try:
+            claim = await tried(lambda: self._claimant.claim(count), self.retry)
+            more = claim.more
+        finally:
+            if more:
+                self._wake.set()
         return list(claim.entries)
 
     async def wait(self) -> None:
         await self.setup()
-        until = (await self._look()).wait if not self._promising() else 0.0
         while not self._promising():
+            look = await self.database.finish(self._look())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, min(until, self._claimant.pace))):
+                async with asyncio.timeout(max(0.0, min(look.wait, self._claimant.pace))):
                     await self._wake.wait()
-                    return
-            look = await self._look()
-            if look.promising:
-                return
-            until = look.wait
 
     def _promising(self) -> bool:
         return self._wake.is_set() or self._claimed is not None
 
     async def _look(self) -> Look:
-        return await self.database.finish(tried(self._claimant.look, self.retry))
+        """Wakes whoever waits, so that what was seen is not lost with a caller that is cancelled."""
+        look = await tried(self._claimant.look, self.retry)
+        if look.promising:
+            self._wake.set()
+        return look
 
     # settling
 

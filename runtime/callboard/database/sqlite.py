@@ -64,13 +64,18 @@ class SqliteClaimant(Claimant):
     async def _look(self) -> Look:
         if not await self._has_turn():
             return Look(ready=False, wait=float("inf"))
+        if self.database.file is None:
+            return self._later(await self._see())
         version = await self._version()
         time = asyncio.get_running_loop().time()
         if self._seen is not None and self._seen[0] == version:
             return Look(ready=False, wait=self._seen[1] - time)
-        seen = await self.database.read(lambda connection: look(connection, self.queue))
-        self._seen = None if version is None else (version, time + seen.wait)
+        seen = await self._see()
+        self._seen = (version, time + seen.wait)
         return seen
+
+    async def _see(self) -> Look:
+        return await self.database.read(lambda connection: look(connection, self.queue))
 
     async def _has_turn(self) -> bool:
         if not self._clear:
@@ -94,10 +99,8 @@ class SqliteClaimant(Claimant):
         """Free what an earlier claimant had: it has ended, or we had no turn."""
         await connection.execute(_CLEAR, {"name": self.queue, "held": self.held})
 
-    async def _version(self) -> int | None:
-        """A number that is another one after each commit, of whatever process; None when there is no such number."""
-        if self.database.file is None:
-            return None
+    async def _version(self) -> int:
+        """A number that is another one after each commit, of whatever process."""
         try:
             with self.database.trouble():
                 if self._watcher is None:
