@@ -24,6 +24,7 @@ __all__ = [
     "DeclarationError",
     "HandlerTimeoutError",
     "HeaderError",
+    "InvalidArgumentError",
     "MessageTooLargeError",
     "MessageTypeError",
     "MissingExtraError",
@@ -127,6 +128,10 @@ class TargetError(CallboardError, ValueError):
         self.target = target
         self.rule = rule
         super().__init__(f"target {target!r}: {rule}")
+
+
+class InvalidArgumentError(CallboardError, ValueError):
+    """Something was made, or called, with an argument that it cannot take."""
 
 
 class MissingExtraError(CallboardError, ImportError):

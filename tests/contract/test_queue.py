@@ -19,7 +19,7 @@ from callboard.brokers.queue.memory import InMemoryBrokerQueue, InMemoryQueueSto
 from callboard.brokers.queue.queue import BrokerQueue, Origin, QueueEntry
 from callboard.brokers.wire import Frame
 from callboard.database import DatabaseBrokerQueue
-from callboard.errors import ClosedError
+from callboard.errors import ClosedError, InvalidArgumentError
 
 Open: TypeAlias = Callable[[], BrokerQueue]
 
@@ -475,5 +475,5 @@ async def test_put_in_a_transaction_that_has_written_does_not_wait_for_what_is_s
 
 
 async def test_something_that_is_no_transaction_is_refused(queue: BrokerQueue, database: str) -> None:
-    with pytest.raises(TypeError, match="AsyncSession or AsyncConnection"):
+    with pytest.raises(InvalidArgumentError, match="AsyncSession or AsyncConnection"):
         await queue.put(frame(1), transaction=object())

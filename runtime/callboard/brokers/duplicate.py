@@ -9,7 +9,7 @@ from uuid import UUID
 
 from callboard.brokers.validator import BrokerSubscriberValidator
 from callboard.clock import SYSTEM_CLOCK, Clock
-from callboard.errors import SubstrateError
+from callboard.errors import InvalidArgumentError, SubstrateError
 from callboard.message import BrokerMessage
 
 __all__ = [
@@ -37,7 +37,7 @@ class BrokerSubscriberDuplicateValidator(BrokerSubscriberValidator):
     def __init__(self, *, retention: float = DEFAULT_RETENTION, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__()
         if retention <= 0:
-            raise ValueError(f"retention is a number of seconds above 0, not {retention!r}")
+            raise InvalidArgumentError(f"retention is a number of seconds above 0, not {retention!r}")
         self.retention = retention
         self.clock = clock
         self._running: dict[tuple[str, UUID], asyncio.Event] = {}

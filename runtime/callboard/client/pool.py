@@ -14,7 +14,7 @@ from callboard.brokers.publisher import BrokerPublisher
 from callboard.client.client import BrokerClient
 from callboard.config import Config
 from callboard.context import REQUEST_REPLY_TOPIC_CONTEXT_VAR
-from callboard.errors import NotProvidedError, PoolExhaustedError
+from callboard.errors import InvalidArgumentError, NotProvidedError, PoolExhaustedError
 from callboard.lifecycle import Resource
 
 __all__ = ["BrokerClientPool"]
@@ -30,7 +30,7 @@ class BrokerClientPool(Resource):
     def __init__(self, instance_kwargs: Mapping[str, Any], maxsize: int = 5) -> None:
         super().__init__()
         if maxsize < 1:
-            raise ValueError(f"maxsize is a number of clients, 1 or more; not {maxsize!r}")
+            raise InvalidArgumentError(f"maxsize is a number of clients, 1 or more; not {maxsize!r}")
         if "config" not in instance_kwargs:
             raise NotProvidedError(type(self).__name__, "config")
         self.maxsize = maxsize

@@ -21,7 +21,7 @@ from callboard.database.engine import (
     secret_free,
 )
 from callboard.database.migration import migrate
-from callboard.errors import CallboardError, DatabaseUnavailableError
+from callboard.errors import CallboardError, DatabaseUnavailableError, InvalidArgumentError
 from callboard.lifecycle import Resource
 
 __all__ = ["TIMEOUT", "Database", "DatabaseLike", "tried"]
@@ -140,15 +140,17 @@ class Database(Resource):
             return connection, driver
 
     async def joined(self, transaction: AsyncConnection | AsyncSession) -> AsyncConnection:
-        """The connection of a user's own transaction. Raises `TypeError` for anything else, and `ValueError` when it
-        is certainly one to another database."""
+        """The connection of a user's own transaction. Raises `InvalidArgumentError` for anything else, and when
+        it is certainly one to another database."""
         if not isinstance(transaction, AsyncConnection | AsyncSession):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
+            raise InvalidArgumentError(
                 f"transaction is an AsyncSession or AsyncConnection of SQLAlchemy, not {type(transaction).__name__}"
             )
         connection = await transaction.connection() if isinstance(transaction, AsyncSession) else transaction
         if connection.dialect.name != self.dialect:
-            raise ValueError(f"the transaction is one of {connection.dialect.name}, the queue is in {self.name}")
+            raise InvalidArgumentError(
+                f"the transaction is one of {connection.dialect.name}, the queue is in {self.name}"
+            )
         return connection
 
     @contextmanager

@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping
 
 from callboard.brokers.queue.queue import Origin, QueueEntry
 from callboard.brokers.wire import Frame
+from callboard.errors import InvalidArgumentError
 
 __all__ = ["check_key", "entry_of", "row_of"]
 
@@ -19,9 +20,11 @@ LONGEST = 1024
 
 
 def check_key(key: str | None) -> None:
-    """Raises `ValueError` for a key that not every database can keep."""
+    """Raises `InvalidArgumentError` for a key that not every database can keep."""
     if key is not None and (_storable(key) != key or len(key.encode()) > LONGEST):
-        raise ValueError(f"key {key!r:.100}: a key is text without NUL characters, of at most {LONGEST} bytes in UTF-8")
+        raise InvalidArgumentError(
+            f"key {key!r:.100}: a key is text without NUL characters, of at most {LONGEST} bytes in UTF-8"
+        )
 
 
 def row_of(frame: Frame, *, key: str | None, origin: Origin | None) -> dict[str, Any]:

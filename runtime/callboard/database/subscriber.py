@@ -13,7 +13,7 @@ __all__ = ["DatabaseBrokerSubscriberQueue"]
 
 
 class DatabaseBrokerSubscriberQueue(DatabaseBrokerQueue, BrokerSubscriberQueue):
-    """Keeps what has been received until it is handled. Raises `ValueError` for an empty set of topics."""
+    """Keeps what has been received until it is handled. Raises `InvalidArgumentError` for an empty set of topics."""
 
     def __init__(
         self,

@@ -31,6 +31,7 @@ from callboard.errors import (
     ContentDecodeError,
     DeadlineExceededError,
     HandlerTimeoutError,
+    InvalidArgumentError,
     PublishRefusedError,
     SubstrateError,
 )
@@ -80,6 +81,8 @@ class BrokerHandler:
         instrumentation: Instrumentation = NO_INSTRUMENTATION,
         on_failure: OnFailure | None = None,
     ) -> None:
+        if concurrency < 1:
+            raise InvalidArgumentError(f"concurrency is a number of messages at once, 1 or more; not {concurrency!r}")
         self.dispatcher = dispatcher
         """Finds the handlers."""
         self.subscriber = subscriber

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, overload
 from uuid import UUID
 
 from callboard.brokers.wire import uuid_header
-from callboard.errors import NoParamsError
+from callboard.errors import InvalidArgumentError, NoParamsError
 from callboard.message import BrokerMessage
 
 __all__ = ["BrokerRequest", "BrokerResponse", "user_of"]
@@ -82,7 +82,7 @@ class BrokerResponse:
 
     def __init__(self, content: Any = None, *, status: int = 200, headers: dict[str, str] | None = None) -> None:
         if not isinstance(status, int) or isinstance(status, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ValueError(f"status must be an integer such as 200, not {status!r}")  # noqa: TRY004 - the seed's contract
+            raise InvalidArgumentError(f"status must be an integer such as 200, not {status!r}")
         self.content = content
         self.status = status
         self.headers = headers

@@ -19,7 +19,10 @@ from callboard import (
     event,
 )
 from callboard.brokers import wire
+from callboard.errors import InvalidArgumentError
 from callboard.routing.current import CURRENT
+from callboard.routing.dispatcher import BrokerDispatcher
+from callboard.routing.handler import BrokerHandler
 from tests.unit.routing.bench import INBOX, Bench, durable_of
 from tests.unit.routing.loopback import LoopbackTransport
 
@@ -283,3 +286,9 @@ async def test_leases_of_running_and_waiting_deliveries_are_renewed_at_a_third(t
         await transport.tick(now + 10.5)
 
     assert transport.journal[1:3] == ["in-progress 2", "in-progress 3"]
+
+
+@pytest.mark.parametrize("concurrency", [0, -1])
+def test_handler_without_a_slot_is_refused(transport: LoopbackTransport, concurrency: int) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"1 or more; not {concurrency}"):
+        BrokerHandler(BrokerDispatcher({}), transport.subscriber([]), concurrency)

@@ -13,6 +13,7 @@ from callboard.brokers import wire
 from callboard.brokers.queue.queue import DEFAULT_RECORDS, DEFAULT_RETRY, BrokerQueue, Origin, QueueEntry
 from callboard.brokers.wire import Frame
 from callboard.clock import SYSTEM_CLOCK, Clock
+from callboard.errors import InvalidArgumentError
 
 __all__ = ["InMemoryBrokerQueue", "InMemoryQueueStore"]
 
@@ -105,7 +106,7 @@ class InMemoryBrokerQueue(BrokerQueue):
     """A queue that lasts as long as its `store`: one of its own, unless it is given one to share.
 
     Keeps the contract's promises about keys, delays (by `clock`), duplicates and claims. It has no transactions: `put`
-    raises `ValueError` for one.
+    raises `InvalidArgumentError` for one.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class InMemoryBrokerQueue(BrokerQueue):
         self, frame: Frame, *, key: str | None = None, origin: Origin | None = None, transaction: Any = None
     ) -> None:
         if transaction is not None:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"queue {self.name!r} is in memory and has no transactions; leave it out, or use a database queue"
             )
         await self.setup()

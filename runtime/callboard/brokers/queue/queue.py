@@ -10,6 +10,7 @@ from attrs import frozen
 
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.wire import Frame
+from callboard.errors import InvalidArgumentError
 from callboard.lifecycle import Resource
 
 __all__ = ["DEFAULT_RECORDS", "DEFAULT_RETRY", "BrokerQueue", "Origin", "QueueEntry"]
@@ -62,9 +63,9 @@ class BrokerQueue(Resource):
     def __init__(self, name: str, *, retry: int = DEFAULT_RETRY, records: int = DEFAULT_RECORDS) -> None:
         super().__init__()
         if retry < 0:
-            raise ValueError(f"retry is a number of quick retries, 0 or more; not {retry!r}")
+            raise InvalidArgumentError(f"retry is a number of quick retries, 0 or more; not {retry!r}")
         if records < 1:
-            raise ValueError(f"records is a number of entries, 1 or more; not {records!r}")
+            raise InvalidArgumentError(f"records is a number of entries, 1 or more; not {records!r}")
         self.name = name
         self.retry = retry
         self.records = records

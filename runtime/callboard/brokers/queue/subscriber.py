@@ -14,6 +14,7 @@ from callboard.brokers.queue.relay import Relay
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.wire import Frame
 from callboard.clock import SYSTEM_CLOCK, Clock
+from callboard.errors import InvalidArgumentError
 
 __all__ = ["BrokerSubscriberQueue", "InMemoryBrokerSubscriberQueue", "QueuedBrokerSubscriber"]
 
@@ -22,9 +23,9 @@ GRACE = 2.0
 
 
 class BrokerSubscriberQueue(BrokerQueue):
-    """A queue behind a subscriber to the same topics: an inbox. Raises `ValueError` for an empty set of topics.
+    """A queue behind a subscriber to the same topics: an inbox.
 
-    Queues of one name share their entries, whatever their topics: give a name to one group of subscribers only.
+    Raises `InvalidArgumentError` for an empty set of topics. Queues of one name share their entries, whatever their topics: give a name to one group of subscribers only.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class BrokerSubscriberQueue(BrokerQueue):
         super().__init__(name, retry=retry, records=records)
         self.topics = set(topics)
         if not self.topics:
-            raise ValueError("a subscriber queue needs at least one topic; give it those of its subscriber")
+            raise InvalidArgumentError("a subscriber queue needs at least one topic; give it those of its subscriber")
 
 
 class InMemoryBrokerSubscriberQueue(BrokerSubscriberQueue, InMemoryBrokerQueue):
@@ -63,12 +64,12 @@ class QueuedBrokerSubscriber(BrokerSubscriber):
     they arrive, also when the store was away for a time; they are handled as from a mailbox, oldest first, and one that
     waits for its next attempt holds nothing back.
 
-    Both are set up and destroyed with this one. Raises `ValueError` when their topics differ.
+    Both are set up and destroyed with this one. Raises `InvalidArgumentError` when their topics differ.
     """
 
     def __init__(self, subscriber: BrokerSubscriber, queue: BrokerSubscriberQueue) -> None:
         if subscriber.topics != queue.topics:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"the subscriber's topics {sorted(subscriber.topics)} and the queue's {sorted(queue.topics)} differ; "
                 "give both the same"
             )
