@@ -25,7 +25,8 @@ GRACE = 2.0
 class BrokerSubscriberQueue(BrokerQueue):
     """A queue behind a subscriber to the same topics: an inbox.
 
-    Raises `InvalidArgumentError` for an empty set of topics. Queues of one name share their entries, whatever their topics: give a name to one group of subscribers only.
+    Raises `InvalidArgumentError` for an empty set of topics. Queues of one name share their entries, whatever their
+    topics: give a name to one group of subscribers only.
     """
 
     def __init__(
