@@ -137,7 +137,7 @@ async def test_complete_example_of_the_document_works(connect: Connect, caller: 
 
 
 async def test_reply_carries_identifier_and_headers_of_the_request(connect: Connect, caller: Caller) -> None:
-    """C29, C12."""
+    """C29."""
 
     async def create(request: BrokerRequest) -> BrokerResponse:
         return BrokerResponse(await request.content(), status=201)

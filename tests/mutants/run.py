@@ -25,8 +25,8 @@ from tests.mutants.mutant import ROOT, Mutant, copy_package, mutants
 __all__ = ["main"]
 
 PROCESSES = 2
-TEST_LIMIT = 10
-"""Seconds for one test: a defect may well make it wait for ever."""
+TEST_LIMIT = 30
+"""Seconds for one test: a defect may well make it wait for ever. Longer than the tests wait, who end cleanly."""
 LIMIT = 120.0
 """Seconds for all tests of one mutant."""
 
