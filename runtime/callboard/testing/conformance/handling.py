@@ -155,7 +155,7 @@ class HandlingConformance(Conformance):
         """S14."""
         seen: list[int] = []
 
-        @command(PLACE, retry=(0.3,))
+        @command(PLACE, retry=(2.0,))
         async def place(number: int) -> None:
             seen.append(number)
             if seen.count(number) == 1 and number == 1:
