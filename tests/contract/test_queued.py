@@ -160,7 +160,8 @@ def inbox(connect: Connect, queues: Queues) -> QueuedBrokerSubscriber:
 
 
 async def contents(subscriber: BrokerSubscriber, count: int) -> list[Any]:
-    async with asyncio.timeout(20):
+    """What comes next, however it comes: at the latest when a lease has run out."""
+    async with asyncio.timeout(45):
         return [(await subscriber.receive()).content for _ in range(count)]
 
 
