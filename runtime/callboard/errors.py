@@ -49,6 +49,7 @@ __all__ = [
     "TargetError",
     "TopicError",
     "TopologyError",
+    "WorkerDiedError",
     "did_you_mean",
 ]
 
@@ -348,6 +349,16 @@ class HandlerTimeoutError(CallboardError, TimeoutError):
         self.handler = handler
         self.seconds = seconds
         super().__init__(f"{handler} did not finish within {seconds:g} s")
+
+
+class WorkerDiedError(CallboardError):
+    """The worker process died twice while it ran this message, the second time while it ran nothing else."""
+
+    code = "worker_died"
+
+    def __init__(self, deaths: int) -> None:
+        self.deaths = deaths
+        super().__init__(f"{deaths} worker processes died while they ran this message, the last one ran nothing else")
 
 
 class DeadlineExceededError(CallboardError, TimeoutError):

@@ -1,22 +1,41 @@
-"""How often a handler has really tried a message, across processes and restarts."""
+"""What happened to a message before, across processes and restarts."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from attrs import frozen
+
 from callboard.brokers.delivery import BrokerDelivery
 
-__all__ = ["Attempts"]
+__all__ = ["CONVICTED", "NO_PAST", "Attempts", "Past"]
+
+CONVICTED = 2
+"""Deaths of workers after which a message is given up."""
+
+
+@frozen
+class Past:
+    """What a message has been through."""
+
+    failed: int = 0
+    """Attempts that failed. A delivery that was handed back, or whose worker died, is none, so the server's own
+    count of deliveries cannot serve."""
+    deaths: int = 0
+    """1: a worker died while it ran this message among others, which makes it a suspect. 2: it died while it ran this
+    suspect alone."""
+
+
+NO_PAST = Past()
 
 
 class Attempts(ABC):
-    """Counts attempts that failed. A delivery that was handed back, or whose worker died, is not an attempt, so
-    the server's own count of deliveries cannot serve."""
+    """Remembers failed attempts and deaths."""
 
     @abstractmethod
-    async def failed(self, delivery: BrokerDelivery) -> int:
-        """Attempts of this message that failed so far. Called only when it was delivered before."""
+    async def past(self, delivery: BrokerDelivery) -> Past:
+        """What is remembered of a message. Called only when it was delivered before."""
 
     @abstractmethod
-    async def record(self, delivery: BrokerDelivery, failed: int) -> None:
-        """Remember that `failed` attempts of this message failed. Called before the nak."""
+    async def record(self, delivery: BrokerDelivery, past: Past) -> None:
+        """Remember; replaces what was remembered. Called before the nak."""

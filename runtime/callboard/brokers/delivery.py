@@ -99,6 +99,11 @@ class BrokerDelivery(ABC):
         """Bytes of the body."""
         return len(self.body)
 
+    @property
+    def token(self) -> str:
+        """What leads to this delivery from another process (`BrokerTransport.recover`); empty where nothing does."""
+        return ""
+
     async def admit(self) -> bool:
         """Whether this delivery is to be handled: asked once, before it is. What a filter does not admit is
         acknowledged unhandled."""

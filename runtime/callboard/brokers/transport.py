@@ -123,6 +123,14 @@ class BrokerTransport(Resource):
     def subscriber(self, mailboxes: Sequence[MailboxSpec]) -> BrokerSubscriber:
         """Mailboxes that share one intake. Their topology is prepared before they are set up."""
 
+    async def recover(self, token: str) -> BrokerDelivery | None:  # noqa: ARG002
+        """The delivery that a process which died had in its hands, to be settled here.
+
+        None when the message is gone, when `token` says nothing, and on transports whose deliveries end with their
+        process: what was not settled comes again by itself. Raises `SubstrateError` when the transport is away.
+        """
+        return None
+
     @abstractmethod
     def watch(self, tick: Tick) -> Callable[[], None]:
         """Have `tick` called by the process's one timer, and renew the leases it names. The result ends it."""

@@ -1,31 +1,33 @@
-"""Failed attempts, remembered in a key-value bucket."""
+"""What messages have been through, remembered in a key-value bucket."""
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping
 
-from nats.errors import Error as NatsError
+import msgspec
 
-from callboard.brokers.attempts import Attempts
+from callboard.brokers import wire
+from callboard.brokers.attempts import NO_PAST, Attempts, Past
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.jetstream.acknowledgement import AcknowledgedPublisher
-from callboard.jetstream.api import UnavailableError
-from callboard.jetstream.connection import NatsConnection
+from callboard.jetstream.api import JetStreamApi
 
 __all__ = ["BUCKET", "BUCKET_STREAM", "JetStreamAttempts"]
 
 BUCKET = "CALLBOARD"
 BUCKET_STREAM = f"KV_{BUCKET}"
-TIMEOUT = 5.0
+KEPT = {wire.TTL: f"{8 * 24 * 3600}s"}
+"""A day longer than streams keep a message by default."""
 
 
 class JetStreamAttempts(Attempts):
     """One key for each message that failed: durable, incarnation of the stream, sequence."""
 
     def __init__(
-        self, connection: NatsConnection, publisher: AcknowledgedPublisher, incarnations: Mapping[str, str]
+        self, api: JetStreamApi, publisher: AcknowledgedPublisher, incarnations: Mapping[str, str]
     ) -> None:
-        self._connection = connection
+        self._api = api
         self._publisher = publisher
         self._incarnations = incarnations
 
@@ -33,17 +35,11 @@ class JetStreamAttempts(Attempts):
         incarnation = self._incarnations.get(delivery.stream, "0")
         return f"$KV.{BUCKET}.attempts.{delivery.durable}.{incarnation}.{delivery.sequence}"
 
-    async def failed(self, delivery: BrokerDelivery) -> int:
-        subject = self._subject(delivery)
-        try:
-            answer = await self._connection.client.request(
-                f"$JS.API.DIRECT.GET.{BUCKET_STREAM}.{subject}",
-                timeout=TIMEOUT,
-            )
-        except (NatsError, TimeoutError) as error:
-            raise UnavailableError(f"for the attempts of {delivery.durable}", str(error) or "timeout") from error
-        status = (answer.headers or {}).get("Status")
-        return 0 if status == "404" else int(answer.data or 0)
+    async def past(self, delivery: BrokerDelivery) -> Past:
+        # From the leader: a direct get may be answered by a replica that has not heard of the last attempt yet.
+        found = await self._api.find(f"STREAM.MSG.GET.{BUCKET_STREAM}", {"last_by_subj": self._subject(delivery)})
+        data = b"" if found is None else b64decode(found["message"].get("data") or "")
+        return msgspec.json.decode(data, type=Past) if data else NO_PAST
 
-    async def record(self, delivery: BrokerDelivery, failed: int) -> None:
-        await self._publisher.publish_raw(self._subject(delivery), str(failed).encode())
+    async def record(self, delivery: BrokerDelivery, past: Past) -> None:
+        await self._publisher.publish_raw(self._subject(delivery), msgspec.json.encode(past), KEPT)

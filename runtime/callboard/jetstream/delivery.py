@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -11,11 +12,12 @@ from nats.errors import Error as NatsError
 
 from callboard.brokers.delivery import BrokerDelivery
 
-__all__ = ["JetStreamDelivery"]
+__all__ = ["JetStreamDelivery", "origin_of"]
 
 logger = logging.getLogger("callboard.mailbox")
 
 _V1_TOKENS = 9
+_ACK_SUBJECT = re.compile(r"\$JS\.ACK(?:\.[^.]+\.[^.]+)?\.([^.]+)\.[^.]+\.\d+\.(\d+)\.\d+\.\d+\.\d+(?:\..*)?")
 
 
 class JetStreamDelivery(BrokerDelivery):
@@ -45,6 +47,10 @@ class JetStreamDelivery(BrokerDelivery):
         self._client = client
         self._ack_subject = message.reply
 
+    @property
+    def token(self) -> str:
+        return self._ack_subject
+
     async def ack(self) -> None:
         await self._settle(b"")
 
@@ -70,3 +76,9 @@ class JetStreamDelivery(BrokerDelivery):
         except NatsError as error:
             # Lost settlements are safe: the lease runs out and the message is delivered again.
             logger.warning("settlement of message %s of %s is lost: %s", self.sequence, self.durable, error)
+
+
+def origin_of(token: str) -> tuple[str, int] | None:
+    """Stream and sequence that a delivery's token names; None for a text that is none."""
+    match = _ACK_SUBJECT.fullmatch(token)
+    return None if match is None else (match[1], int(match[2]))

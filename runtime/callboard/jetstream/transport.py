@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 from attrs import evolve
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from callboard.brokers import wire
@@ -23,9 +24,11 @@ from callboard.jetstream.api import JetStreamApi
 from callboard.jetstream.attempts import JetStreamAttempts
 from callboard.jetstream.connection import ConnectionOptions, NatsConnection
 from callboard.jetstream.deadletter import JetStreamDeadLetters
+from callboard.jetstream.delivery import JetStreamDelivery, origin_of
 from callboard.jetstream.mailbox import JetStreamMailbox
 from callboard.jetstream.mailboxes import JetStreamMailboxes
 from callboard.jetstream.reply import ReplyBoxes
+from callboard.jetstream.stored import StoredMessage
 from callboard.jetstream.topology import TopologyManager, answers
 
 __all__ = ["JetStreamTransport"]
@@ -53,7 +56,7 @@ class JetStreamTransport(BrokerTransport):
         self._keeper.watch(self._tick)
         self._mailboxes: set[JetStreamMailbox] = set()
         self._handled: dict[str, float] = {}
-        self.attempts = JetStreamAttempts(self._connection, self._publisher, self._topology.incarnations)
+        self.attempts = JetStreamAttempts(self._api, self._publisher, self._topology.incarnations)
         self.dead_letters = JetStreamDeadLetters(self._connection, self._publisher)
 
     @classmethod
@@ -127,6 +130,18 @@ class JetStreamTransport(BrokerTransport):
 
     def subscriber(self, mailboxes: Sequence[MailboxSpec]) -> BrokerSubscriber:
         return JetStreamMailboxes(self, self._connection, self._api, self._topology, mailboxes, self._mailboxes)
+
+    async def recover(self, token: str) -> BrokerDelivery | None:
+        if (origin := origin_of(token)) is None:
+            return None
+        stream, sequence = origin
+        found = await self._api.find(f"STREAM.MSG.GET.{stream}", {"seq": sequence})
+        if found is None:
+            return None
+        stored = StoredMessage.of(found["message"])
+        client = self._connection.client
+        message = Msg(client, stored.topic, reply=token, data=stored.body, headers=dict(stored.headers))
+        return JetStreamDelivery(client, message, asyncio.get_running_loop().time())
 
     def watch(self, tick: Tick) -> Callable[[], None]:
         return self._keeper.watch(tick)

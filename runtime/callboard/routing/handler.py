@@ -283,7 +283,7 @@ class BrokerHandler:
         try:
             attempt = 1
             if delivery.delivered > 1:
-                attempt += await self.subscriber.attempts.failed(delivery)
+                attempt += (await self.subscriber.attempts.past(delivery)).failed
             verdict = await self._attempt(slot, action, delivery, attempt)
             if span is not NO_SPAN:
                 span.set("callboard.attempt", attempt)

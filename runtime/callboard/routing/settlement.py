@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from callboard.brokers import wire
+from callboard.brokers.attempts import Past
 from callboard.brokers.deadletter import DEAD_LETTER_PAUSE, DeadLetter, log_unburied
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.publisher import BrokerPublisher
@@ -44,7 +45,7 @@ class Settler:
         elif settlement is Settlement.HAND_BACK:
             await delivery.nak(verdict.delay)
         elif settlement is Settlement.RETRY:
-            await self._attempts.record(delivery, attempt)
+            await self._attempts.record(delivery, Past(attempt))
             await delivery.nak(verdict.delay)
         elif settlement is Settlement.DISCARD:
             await self._reply(delivery, endpoint, verdict)

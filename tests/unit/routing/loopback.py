@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from callboard.brokers import wire
-from callboard.brokers.attempts import Attempts
+from callboard.brokers.attempts import NO_PAST, Attempts, Past
 from callboard.brokers.deadletter import DeadLetter, DeadLetters
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.intake import Lane
@@ -146,14 +146,14 @@ class LoopbackSubscriber(BrokerSubscriber):
 class _Attempts(Attempts):
     def __init__(self, transport: LoopbackTransport) -> None:
         self._transport = transport
-        self._failed: dict[tuple[str, int], int] = {}
+        self._pasts: dict[tuple[str, int], Past] = {}
 
-    async def failed(self, delivery: BrokerDelivery) -> int:
-        return self._failed.get((delivery.durable, delivery.sequence), 0)
+    async def past(self, delivery: BrokerDelivery) -> Past:
+        return self._pasts.get((delivery.durable, delivery.sequence), NO_PAST)
 
-    async def record(self, delivery: BrokerDelivery, failed: int) -> None:
-        self._transport.note(f"attempts {delivery.sequence} = {failed}")
-        self._failed[delivery.durable, delivery.sequence] = failed
+    async def record(self, delivery: BrokerDelivery, past: Past) -> None:
+        self._transport.note(f"attempts {delivery.sequence} = {past.failed}")
+        self._pasts[delivery.durable, delivery.sequence] = past
 
 
 class _DeadLetters(DeadLetters):

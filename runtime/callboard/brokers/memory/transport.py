@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Self
 from uuid import uuid4
 
-from callboard.brokers.attempts import Attempts
+from callboard.brokers.attempts import NO_PAST, Attempts, Past
 from callboard.brokers.deadletter import DeadLetter, DeadLetters, dead_letter_frame
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.keeper import Keeper
@@ -32,13 +32,13 @@ INBOX = "_INBOX"
 
 class _Attempts(Attempts):
     def __init__(self) -> None:
-        self._failed: dict[tuple[str, str, int], int] = {}
+        self._pasts: dict[tuple[str, str, int], Past] = {}
 
-    async def failed(self, delivery: BrokerDelivery) -> int:
-        return self._failed.get((delivery.durable, delivery.stream, delivery.sequence), 0)
+    async def past(self, delivery: BrokerDelivery) -> Past:
+        return self._pasts.get((delivery.durable, delivery.stream, delivery.sequence), NO_PAST)
 
-    async def record(self, delivery: BrokerDelivery, failed: int) -> None:
-        self._failed[delivery.durable, delivery.stream, delivery.sequence] = failed
+    async def record(self, delivery: BrokerDelivery, past: Past) -> None:
+        self._pasts[delivery.durable, delivery.stream, delivery.sequence] = past
 
 
 class _DeadLetters(DeadLetters):

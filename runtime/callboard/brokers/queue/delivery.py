@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from callboard.brokers.attempts import Attempts
+from callboard.brokers.attempts import Attempts, Past
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.queue.queue import Origin, QueueEntry
 
@@ -15,16 +15,17 @@ __all__ = ["QueueAttempts", "QueueDelivery"]
 
 
 class QueueAttempts(Attempts):
-    """Failed attempts, which are kept with the entry: `put_back` stores them."""
+    """Failed attempts, which are kept with the entry: `put_back` stores them. Deaths are not: an entry names no
+    delivery that another process could settle."""
 
     def __init__(self) -> None:
         self._failed: dict[Origin, int] = {}
 
-    async def failed(self, delivery: BrokerDelivery) -> int:
-        return self._failed.get(Origin.of(delivery), 0)
+    async def past(self, delivery: BrokerDelivery) -> Past:
+        return Past(self._failed.get(Origin.of(delivery), 0))
 
-    async def record(self, delivery: BrokerDelivery, failed: int) -> None:
-        self._failed[Origin.of(delivery)] = failed
+    async def record(self, delivery: BrokerDelivery, past: Past) -> None:
+        self._failed[Origin.of(delivery)] = past.failed
 
     def begin(self, delivery: BrokerDelivery, failed: int) -> None:
         """What the entry says."""

@@ -178,7 +178,7 @@ class QueueMailbox:
             del self._handled[: len(numbers)]
         while self._returned:
             delivery, delay = self._returned[0]
-            failed = await self.attempts.failed(delivery)
+            failed = (await self.attempts.past(delivery)).failed
             await self.queue.put_back(delivery.entry.number, delay=delay, failed=failed)
             self._returned.popleft()
             self.attempts.end(delivery)

@@ -10,6 +10,7 @@ from math import inf
 
 import pytest
 
+from callboard.brokers.attempts import Past
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.intake import Intake, Lane
 from callboard.brokers.queue import InMemoryQueueStore, mailbox
@@ -126,14 +127,14 @@ async def test_message_waits_for_the_key_when_its_predecessor_fails() -> None:
         await one.put("a", "a", "b")
         first, other = await one.takes(2)
         assert (first.sequence, other.sequence) == (1, 3)
-        await one.mailbox.attempts.record(first, 1)
+        await one.mailbox.attempts.record(first, Past(1))
         await first.nak(10.0)
         assert await one.nothing_comes()
         await one.put("a")
         assert await one.nothing_comes()
         await one.clock.advance(10)
         (again,) = await one.takes(1)
-        assert (again.sequence, again.delivered, await one.mailbox.attempts.failed(again)) == (1, 2, 1)
+        assert (again.sequence, again.delivered, await one.mailbox.attempts.past(again)) == (1, 2, Past(1))
         await again.ack()
         (second,) = await one.takes(1)
         assert (second.sequence, second.delivered) == (2, 1)
@@ -145,15 +146,15 @@ async def test_failed_attempts_are_kept_with_the_entry() -> None:
     async with bench(store=store) as one:
         await one.put(None)
         (delivery,) = await one.takes(1)
-        await one.mailbox.attempts.record(delivery, 3)
+        await one.mailbox.attempts.record(delivery, Past(3))
         await delivery.nak()
         (delivery,) = await one.takes(1)
-        assert await one.mailbox.attempts.failed(delivery) == 3
+        assert await one.mailbox.attempts.past(delivery) == Past(3)
         await delivery.nak()
         await one.mailbox.drain()
     async with bench(store=store) as one:
         (delivery,) = await one.takes(1)
-        assert await one.mailbox.attempts.failed(delivery) == 3
+        assert await one.mailbox.attempts.past(delivery) == Past(3)
 
 
 async def test_key_that_is_stuck_stops_no_other() -> None:
