@@ -16,6 +16,7 @@ from callboard.instrumentation import Instrumentation
 from callboard.routing.action import Action
 from callboard.routing.dispatcher import BrokerDispatcher
 from callboard.routing.handler import BrokerHandler
+from callboard.routing.solitude import Solitude
 
 __all__ = ["Cell"]
 
@@ -35,6 +36,7 @@ class Cell:
         transport: BrokerTransport,
         service: str,
         instrumentation: Instrumentation,
+        solitude: Solitude,
     ) -> None:
         self.name = declaration.name
         self._declaration = declaration
@@ -42,6 +44,7 @@ class Cell:
         self._transport = transport
         self._service = service
         self._instrumentation = instrumentation
+        self._solitude = solitude
         self._instance: Any = None
         self._started = False
         self._handler: BrokerHandler | None = None
@@ -74,6 +77,7 @@ class Cell:
             self._declaration.concurrency,
             instrumentation=self._instrumentation,
             on_failure=getattr(self._instance, "on_failure", None),
+            solitude=self._solitude,
         )
 
     async def wait(self) -> None:

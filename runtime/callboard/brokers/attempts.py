@@ -8,10 +8,12 @@ from attrs import frozen
 
 from callboard.brokers.delivery import BrokerDelivery
 
-__all__ = ["CONVICTED", "NO_PAST", "Attempts", "Past"]
+__all__ = ["CONVICTED", "NO_PAST", "SUSPECT", "Attempts", "Past"]
 
+SUSPECT = 1
+"""A worker died while it ran this message among others."""
 CONVICTED = 2
-"""Deaths of workers after which a message is given up."""
+"""A worker died while it ran this suspect alone: the message is given up."""
 
 
 @frozen
@@ -22,8 +24,7 @@ class Past:
     """Attempts that failed. A delivery that was handed back, or whose worker died, is none, so the server's own
     count of deliveries cannot serve."""
     deaths: int = 0
-    """1: a worker died while it ran this message among others, which makes it a suspect. 2: it died while it ran this
-    suspect alone."""
+    """0, `SUSPECT` or `CONVICTED`."""
 
 
 NO_PAST = Past()

@@ -29,6 +29,7 @@ class BrokerDelivery(ABC):
         "delivered",
         "durable",
         "headers",
+        "repeated",
         "sequence",
         "settled",
         "stream",
@@ -47,6 +48,8 @@ class BrokerDelivery(ABC):
     """How often this message was handed over, this time included."""
     durable: str
     """Name of the mailbox's durable consumer."""
+    repeated: bool
+    """Whether it may have been attempted before."""
     touched: float
     """Loop time at which the lease was last known to be fresh."""
     settled: bool
@@ -71,6 +74,7 @@ class BrokerDelivery(ABC):
         self.delivered = delivered
         self.durable = durable
         self.touched = touched
+        self.repeated = delivered > 1
         self.settled = False
         self._message: BrokerMessageV1 | None = None
         self._identifier: UUID | None = None

@@ -30,6 +30,7 @@ class InboxBrokerSubscriber(BrokerSubscriber):
         await self.transport.setup()
         lane = self.intake.lane(None, lambda: None)
         lane.lease = inf
+        lane.pausable = False
         self._reading = asyncio.create_task(self._read_for_ever(lane), name=f"inbox {self._box.topic}")
 
     async def _read_for_ever(self, lane: Lane) -> None:

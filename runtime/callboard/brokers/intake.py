@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from callboard.brokers.delivery import BrokerDelivery
+from callboard.brokers.killswitch import KillSwitch
 from callboard.errors import ClosedError
 
 __all__ = ["LEASE_SHARE", "Intake", "Lane", "Window"]
@@ -52,39 +53,130 @@ class Window:
 
 
 class Lane:
-    """One mailbox's share of an intake: what waits, what runs, and the room left."""
+    """One mailbox's share of an intake: what waits, what runs, and the room left.
 
-    __slots__ = ("_intake", "lease", "limit", "refill", "running", "waiting", "window")
+    It is open, paused, or probing: paused it asks for nothing and what waits is handed back; a pause ends with one
+    message at a time, until somebody opens it or pauses it again.
+    """
+
+    __slots__ = (
+        "_intake",
+        "_until",
+        "allowed",
+        "lease",
+        "limit",
+        "pausable",
+        "refill",
+        "running",
+        "switch",
+        "waiting",
+        "window",
+    )
 
     def __init__(self, intake: Intake, limit: int, refill: Callable[[], None]) -> None:
         self._intake = intake
         self.limit = limit
+        self.allowed = limit
+        """Deliveries that may run at once now: `limit` while open, 1 while probing, 0 while paused."""
+        self.pausable = True
+        """False where what is handed back does not come again."""
+        self._until = 0.0
         self.refill = refill
         self.lease = 30.0
         """Seconds that the server waits for a sign of life (`ack_wait`)."""
         self.running = 0
         self.waiting: deque[BrokerDelivery] = deque()
         self.window = Window()
+        self.switch = KillSwitch()
 
     @property
     def capacity(self) -> int:
         """Deliveries that this mailbox may hold, waiting and running."""
-        return self.limit + self.window.size(self.limit)
+        return self.allowed + self._ahead
 
     @property
     def room(self) -> int:
         """Deliveries that may still arrive: free slots and the prefetch window, less what waits."""
-        return max(0, self.free + self.window.size(self.limit) - len(self.waiting))
+        return max(0, self.free + self._ahead - len(self.waiting))
+
+    @property
+    def _ahead(self) -> int:
+        return self.window.size(self.limit) if self.is_open else 0
 
     @property
     def free(self) -> int:
         """Slots that could take a delivery of this mailbox now."""
-        return min(self.limit - self.running, self._intake.free)
+        return min(self.allowed - self.running, self._intake.free)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is neither paused nor probing."""
+        return not self._until
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it asks for nothing at all."""
+        return not self.allowed
+
+    @property
+    def ready(self) -> bool:
+        """Whether a slot may take something: to handle it, or while paused to hand it back."""
+        return bool(self.waiting) and (self.running < self.allowed or not self.allowed)
+
+    def pause(self, until: float) -> None:
+        """Take nothing until this loop time, then probe. Of several pauses the longest counts."""
+        if not self.pausable:
+            return
+        self._until = max(until, self._until) if self.is_paused else until
+        self.allowed = 0
+
+    def failed(self, message: Hashable, now: float) -> float:
+        """A message failed, and it may not be its own fault. Seconds until the next try when the mailbox is paused now,
+        else 0."""
+        return self._pause_for(lambda: self.switch.failed(message), now)
+
+    def trip(self, now: float) -> float:
+        """What the mailbox's handler needs is away. Seconds until the next try."""
+        return self._pause_for(self.switch.trip, now)
+
+    def _pause_for(self, decide: Callable[[], float], now: float) -> float:
+        if not self.pausable:
+            return 0.0
+        if self.is_paused:  # it began before
+            return max(self._until - now, 0.1)
+        if seconds := decide():
+            self.pause(now + seconds)
+        return seconds
+
+    def succeeded(self, message: Hashable) -> bool:
+        """A message was handled. True when this ends a pause."""
+        self.switch.succeeded(message)
+        if self.is_open:
+            return False
+        self.open()
+        return True
+
+    def open(self) -> None:
+        """Go on at full width."""
+        self._until = 0.0
+        self.allowed = self.limit
+        self._widened()
+
+    def tick(self, now: float) -> None:
+        """Begin to probe once a pause is over."""
+        if self.is_paused and now >= self._until:
+            self.allowed = 1
+            self._widened()
+
+    def _widened(self) -> None:
+        for _ in range(min(len(self.waiting), self.allowed)):
+            self._intake.wake()
+        self.refill()
 
     def offer(self, delivery: BrokerDelivery) -> None:
         """Take a delivery in."""
         self.waiting.append(delivery)
-        if self.running < self.limit:
+        if self.running < self.allowed or not self.allowed:
             self._intake.wake()
 
 
@@ -157,7 +249,7 @@ class Intake:
         lanes = self.lanes
         for step in range(len(lanes)):
             lane = lanes[(self._next + step) % len(lanes)]
-            if lane.waiting and lane.running < lane.limit:
+            if lane.ready:
                 self._next = (self._next + step + 1) % len(lanes)
                 lane.running += 1
                 self.running += 1
@@ -169,10 +261,14 @@ class Intake:
 
     def release(self, lane: Lane, seconds: float, size: int) -> None:
         """A slot is free again after `seconds` with a delivery of `size` bytes from `lane`."""
+        lane.window.observe(seconds, size)
+        self.give_back(lane)
+
+    def give_back(self, lane: Lane) -> None:
+        """A slot is free again that handled nothing."""
         lane.running -= 1
         self.running -= 1
-        lane.window.observe(seconds, size)
-        if lane.waiting and lane.limit < self.concurrency:
+        if lane.waiting and lane.allowed < self.concurrency:
             self.wake()
         if len(self.lanes) == 1:
             lane.refill()

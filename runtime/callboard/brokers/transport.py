@@ -107,6 +107,10 @@ class BrokerTransport(Resource):
     def is_inbox(self, topic: str) -> bool:
         """Whether replies to this topic go directly to a listener instead of through a stream."""
 
+    def awaits(self, reply_topic: str) -> bool:  # noqa: ARG002
+        """Whether a reply there is awaited in this very process."""
+        return False
+
     @abstractmethod
     async def check_handled(self, topic: str) -> None:
         """Raises `NoStreamError` or `NoHandlerError` when nobody would handle a request to `topic`."""

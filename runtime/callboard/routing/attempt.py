@@ -10,7 +10,9 @@ import logging
 from math import inf
 
 from callboard.brokers import wire
+from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.mailbox import Kind
+from callboard.clock import Clock
 from callboard.context import (
     REQUEST_HEADERS_CONTEXT_VAR,
     REQUEST_REPLY_TOPIC_CONTEXT_VAR,
@@ -26,7 +28,7 @@ from callboard.routing.failure import FailureClass, FailurePolicy, Verdict, erro
 from callboard.routing.request import BrokerResponse, user_of
 from callboard.routing.stage import OPEN_STAGE, Stage
 
-__all__ = ["UNHANDLED", "answer", "ends_task", "found", "judge", "report", "respond", "tell"]
+__all__ = ["UNHANDLED", "answer", "ends_task", "found", "judge", "remaining", "report", "respond", "tell"]
 
 logger = logging.getLogger("callboard.handler")
 
@@ -90,6 +92,12 @@ def judge(
     number = len(action.policy.delays) + 1 if attempt is None else attempt
     drop = action.kind is Kind.QUERY
     return action.policy.judge(error, attempt=number, remaining=remaining, drop_expired=drop)
+
+
+def remaining(delivery: BrokerDelivery, clock: Clock) -> float:
+    """Seconds until the deadline of a request; infinite without one."""
+    expires = wire.parse_time(delivery.headers.get(wire.DEADLINE)) if delivery.headers else None
+    return inf if expires is None else (expires - clock.now()).total_seconds()
 
 
 def report(message: str, verdict: Verdict, attempt: int, then: str) -> None:

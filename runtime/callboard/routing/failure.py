@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
+from enum import Enum, StrEnum
 from math import inf
 from random import random as _random
 from typing import Any
@@ -23,11 +23,12 @@ from callboard.errors import (
     HeaderError,
     MessageTooLargeError,
     SubstrateError,
+    WorkerDiedError,
 )
 from callboard.routing.option import DEFAULT_RETRY, FailureAction, HandlerOptions
 from callboard.routing.request import BrokerResponse
 
-__all__ = ["SUBSTRATE_PAUSE", "FailureClass", "FailurePolicy", "Settlement", "Verdict", "error_response"]
+__all__ = ["SUBSTRATE_PAUSE", "FailureClass", "FailurePolicy", "Outage", "Settlement", "Verdict", "error_response"]
 
 SUBSTRATE_PAUSE = 2.0
 """Seconds until a message whose handler met an unavailable server is tried again; it costs no attempt."""
@@ -54,6 +55,16 @@ class Settlement(StrEnum):
     DISCARD = "discard"
 
 
+class Outage(Enum):
+    """Whether what a handler needs may be away."""
+
+    NO = "no"
+    """The message did not fail, or would fail anywhere."""
+    MAYBE = "maybe"
+    """When many messages fail like this, it is not the messages."""
+    YES = "yes"
+
+
 @frozen
 class Verdict:
     """What happens to a delivery, and what its caller is told."""
@@ -65,9 +76,17 @@ class Verdict:
     """The reply, encoded already when it was checked."""
     error: BaseException | None = None
     failure: FailureClass | None = None
+    outage: Outage = Outage.NO
 
 
-_NEVER_BETTER = (ContentDecodeError, ContentEncodeError, DeclarationError, HeaderError, MessageTooLargeError)
+_NEVER_BETTER = (
+    ContentDecodeError,
+    ContentEncodeError,
+    DeclarationError,
+    HeaderError,
+    MessageTooLargeError,
+    WorkerDiedError,
+)
 """Failures that the same message meets again at every attempt."""
 
 
@@ -115,15 +134,21 @@ class FailurePolicy:
             return Verdict(Settlement.ACK, reply=error_response(error), error=error, failure=FailureClass.REFUSAL)
         if action is FailureAction.DISCARD:
             return self._final(Settlement.DISCARD, error)
-        if action is FailureAction.RETRY and attempt <= len(self.delays):
+        if action is FailureAction.REJECT:
+            return self._final(Settlement.DEAD_LETTER, error)
+        if action is FailureAction.PAUSE:
+            return self._final(Settlement.DEAD_LETTER, error, Outage.YES)
+        if attempt <= len(self.delays):
             delay = jittered(self.delays[attempt - 1], random)
             if delay < remaining:
-                return Verdict(Settlement.RETRY, delay, error=error, failure=FailureClass.MESSAGE)
-        return self._final(Settlement.DEAD_LETTER, error)
+                failure = FailureClass.MESSAGE
+                return Verdict(Settlement.RETRY, delay, error=error, failure=failure, outage=Outage.MAYBE)
+        return self._final(Settlement.DEAD_LETTER, error, Outage.MAYBE)
 
     @staticmethod
-    def _final(settlement: Settlement, error: BaseException) -> Verdict:
-        return Verdict(settlement, reply=error_response(error), error=error, failure=FailureClass.MESSAGE)
+    def _final(settlement: Settlement, error: BaseException, outage: Outage = Outage.NO) -> Verdict:
+        reply = error_response(error)
+        return Verdict(settlement, reply=reply, error=error, failure=FailureClass.MESSAGE, outage=outage)
 
     def _action(self, error: BaseException) -> FailureAction | None:
         """What the nearest class of an error leads to; None for a refusal."""

@@ -12,14 +12,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from datetime import datetime
+from collections.abc import Callable
 from math import inf
 from types import TracebackType
 from typing import Any, Self
 
-from callboard.brokers import wire
 from callboard.brokers.builder import BrokerSubscriberBuilder
 from callboard.brokers.configured import instrumentation_of
 from callboard.brokers.delivery import BrokerDelivery
@@ -28,36 +25,23 @@ from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.config import Config, import_names
 from callboard.errors import (
     ClosedError,
-    ContentDecodeError,
-    DeadlineExceededError,
-    HandlerTimeoutError,
     InvalidArgumentError,
-    PublishRefusedError,
-    SubstrateError,
 )
-from callboard.instrumentation import NO_INSTRUMENTATION, NO_SPAN, Instrumentation
-from callboard.message import BrokerMessage, BrokerMessageV1Strategy
-from callboard.routing.action import Action
-from callboard.routing.attempt import UNHANDLED, ends_task, found, judge, report, respond, tell
+from callboard.instrumentation import NO_INSTRUMENTATION, Instrumentation
+from callboard.routing.attempt import ends_task
 from callboard.routing.configured import handled_by, service_actions, subscriber_of
-from callboard.routing.current import Current
 from callboard.routing.dispatcher import BrokerDispatcher
-from callboard.routing.failure import SUBSTRATE_PAUSE, FailureClass, Settlement, Verdict
-from callboard.routing.settlement import Settler, answered
-from callboard.routing.slot import Interruption, Slot, Slots, waiting_due
+from callboard.routing.processing import OnFailure, Processing
+from callboard.routing.slot import Slot, Slots, waiting_due
+from callboard.routing.solitude import Solitude
 from callboard.routing.stage import Stage
 
 __all__ = ["BrokerHandler", "OnFailure"]
 
 logger = logging.getLogger("callboard.handler")
 
-OnFailure = Callable[[BaseException, BrokerMessage], Awaitable[None] | None]
-
 GRACE = 30.0
 """Seconds that running handlers get to finish where nobody says otherwise."""
-
-_MULTICAST = BrokerMessageV1Strategy.MULTICAST.value
-_DONE = Verdict(Settlement.ACK)
 
 
 class BrokerHandler:
@@ -80,6 +64,7 @@ class BrokerHandler:
         *,
         instrumentation: Instrumentation = NO_INSTRUMENTATION,
         on_failure: OnFailure | None = None,
+        solitude: Solitude | None = None,
     ) -> None:
         if concurrency < 1:
             raise InvalidArgumentError(f"concurrency is a number of messages at once, 1 or more; not {concurrency!r}")
@@ -88,12 +73,20 @@ class BrokerHandler:
         self.subscriber = subscriber
         """Delivers the messages."""
         self._transport = subscriber.transport
-        self._settler = Settler(subscriber, instrumentation, dispatcher.publisher)
         self._stage = Stage(self._transport.clock, threads=concurrency)
         subscriber.intake.concurrency = concurrency
-        self._instrumentation = instrumentation
-        self._on_failure = on_failure
+        self._processing = Processing(
+            dispatcher,
+            subscriber,
+            instrumentation=instrumentation,
+            stage=self._stage,
+            solitude=solitude or Solitude(),
+            on_failure=on_failure,
+            on_crash=self._crash,
+        )
         self._slots = Slots()
+        self._tasks: list[asyncio.Task[None]] = []
+        """Settlements of handlers that hang."""
         self._starting = asyncio.Lock()
         self._crashed: asyncio.Future[None] | None = None
         self._unwatch: Callable[[], None] | None = None
@@ -198,6 +191,7 @@ class BrokerHandler:
 
     async def drain(self) -> None:
         """Take no new messages and hand back those that have not begun. Idempotent."""
+        self._slots.interrupt_gated()
         await self.subscriber.drain()
 
     async def stop(self, grace: float) -> None:
@@ -223,6 +217,7 @@ class BrokerHandler:
     async def _end(self) -> None:
         if self._unwatch is not None:
             self._unwatch()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._slots.end()
         self._stage.close()
         try:
@@ -246,10 +241,14 @@ class BrokerHandler:
                 lane, delivery = await intake.take()
             except ClosedError:
                 return
+            if lane.is_paused:
+                await delivery.nak()
+                intake.give_back(lane)
+                continue
             begun = clock()
-            slot.begin(delivery, lane.lease)
+            slot.begin(delivery, lane)
             try:
-                await self._handle(slot, delivery)
+                await self._processing.handle(slot, delivery)
             except BaseException as error:
                 if ends_task(error):
                     raise
@@ -264,86 +263,13 @@ class BrokerHandler:
                 return
 
     def _tick(self, now: float) -> list[BrokerDelivery]:
-        """Cancel handlers whose time is up; name the deliveries, running or waiting, whose lease is due."""
+        """Cancel handlers whose time is up, end pauses that are over; name the deliveries, running or waiting, whose
+        lease is due."""
+        for lane in self.subscriber.intake.lanes:
+            lane.tick(now)
+        for slot in self._slots.hung(now):
+            self._tasks.append(asyncio.create_task(self._processing.give_up_on(slot)))
         return [*self._slots.tick(now), *waiting_due(self.subscriber.intake, now)]
-
-    # One message
-
-    async def _handle(self, slot: Slot, delivery: BrokerDelivery) -> None:
-        headers = delivery.headers
-        if headers and headers.get(wire.TARGET, delivery.durable) != delivery.durable:
-            await delivery.ack()
-            return
-        action = self.dispatcher.action_for(delivery)
-        if headers and headers.get(wire.STRATEGY) == _MULTICAST:
-            self.dispatcher.notice_multicast(action)
-        endpoint = UNHANDLED if action is None else action.endpoint
-        span = self._instrumentation.process(endpoint, delivery)
-        token = span.enter()
-        try:
-            attempt = 1
-            if delivery.delivered > 1:
-                attempt += (await self.subscriber.attempts.past(delivery)).failed
-            verdict = await self._attempt(slot, action, delivery, attempt)
-            if span is not NO_SPAN:
-                span.set("callboard.attempt", attempt)
-                span.set("callboard.settlement", verdict.settlement.value)
-                tell(span, verdict)
-            await self._settler.settle(delivery, endpoint, verdict, attempt)
-            if verdict.failure is FailureClass.ACTOR and verdict.error is not None:
-                with suppress(AttributeError):  # the restart's span goes under this attempt's
-                    verdict.error.carrier = dict(span.carrier)  # type: ignore[attr-defined]
-                self._crash(verdict.error)
-        except (SubstrateError, PublishRefusedError) as error:
-            logger.warning("message %s of %s goes back: %s", delivery.sequence, delivery.durable, error)
-            await delivery.nak(SUBSTRATE_PAUSE)
-        finally:
-            span.leave(token)
-            span.end()
-
-    async def _attempt(self, slot: Slot, action: Action | None, delivery: BrokerDelivery, attempt: int) -> Verdict:
-        """Run the handler once, and judge. The answer is encoded here, so that a result that cannot be sent is a
-        failure of this attempt."""
-        expires = wire.parse_time(delivery.headers.get(wire.DEADLINE)) if delivery.headers else None
-        try:
-            if not await delivery.admit():
-                return _DONE
-            due = self._due(action, delivery, expires)
-            message = delivery.message
-            wanted = message.should_reply
-            slot.enter_handler(self._deadline_of(due))
-            response = await respond(due, message, Current(delivery, expires), self._stage, wanted=wanted)
-            slot.leave_handler()
-            return answered(delivery, response) if wanted else _DONE
-        except BaseException as error:  # whatever a handler raises is judged, here and only here
-            slot.leave_handler()
-            if ends_task(error):
-                raise
-            if slot.interruption is Interruption.STOP:  # whatever it raised, it was not left to finish
-                return Verdict(Settlement.HAND_BACK)
-            failure = _timeout(slot, action, error)
-        remaining = inf if expires is None else (expires - self._transport.clock.now()).total_seconds()
-        verdict = judge(action, failure, attempt=attempt, remaining=remaining)
-        await self._report(delivery, verdict, attempt)
-        return verdict
-
-    def _due(self, action: Action | None, delivery: BrokerDelivery, expires: datetime | None) -> Action:
-        """The handler, if there is one and somebody still waits for it."""
-        handler = found(action, delivery.topic)
-        if expires is not None and expires < self._transport.clock.now():
-            raise DeadlineExceededError(delivery.topic, wire.format_time(expires))
-        return handler
-
-    def _deadline_of(self, action: Action) -> float:
-        """When a handler that begins now is cancelled; a thread cannot be."""
-        timeout = action.options.timeout if action.asynchronous else None
-        return inf if timeout is None else self._transport.clock.time() + timeout
-
-    async def _report(self, delivery: BrokerDelivery, verdict: Verdict, attempt: int) -> None:
-        then = f"again in {verdict.delay:.1f} s" if verdict.delay else f"-> {verdict.settlement.value}"
-        report(f"message {delivery.sequence} of {delivery.durable}", verdict, attempt, then)
-        if verdict.failure is not FailureClass.REFUSAL:
-            await self._tell_actor(delivery, verdict.error)
 
     def _crash(self, error: BaseException) -> None:
         """Let `wait()` raise; the first crash counts. What waits is not for this instance any more."""
@@ -351,24 +277,3 @@ class BrokerHandler:
         if self._crashed is not None and not self._crashed.done():
             self._crashed.set_exception(error)
             self._crashed.exception()  # whoever waits is told all the same; nobody has to
-
-    async def _tell_actor(self, delivery: BrokerDelivery, error: BaseException | None) -> None:
-        if self._on_failure is None or error is None or isinstance(error, ContentDecodeError | SubstrateError):
-            return
-        try:
-            told = self._on_failure(error, delivery.message)
-            if told is not None:
-                await told
-        except BaseException as raised:
-            if ends_task(raised):
-                raise
-            logger.exception("on_failure of %s raised", delivery.durable)
-
-
-def _timeout(slot: Slot, action: Action | None, error: BaseException) -> BaseException:
-    """What a handler failed with, where its cancellation was its timeout."""
-    if not (isinstance(error, asyncio.CancelledError) and slot.interruption is Interruption.TIMEOUT and action):
-        return error
-    failure = HandlerTimeoutError(action.endpoint.function, action.options.timeout or 0.0)
-    failure.__cause__ = error
-    return failure

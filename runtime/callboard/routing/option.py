@@ -29,6 +29,9 @@ class FailureAction(StrEnum):
     """Try again after the declared delays, then dead-letter."""
     REJECT = "reject"
     """Dead-letter at once."""
+    PAUSE = "pause"
+    """Something that the handler needs is away: pause the mailbox, then try with one message at a time. It costs no
+    attempt; a caller whose deadline is nearer than the next try gets the error reply."""
     DISCARD = "discard"
     """Give the message up without a trace but the log; a caller gets the error reply."""
 
@@ -41,6 +44,9 @@ class HandlerOptions:
     """Messages at once in each process; 1 unless said."""
     timeout: float | None = None
     """The handler is cancelled after this time, which counts as a failed attempt. No limit unless said."""
+    hard_timeout: float | None = None
+    """A handler that still runs after this time, because it ignores its cancellation or blocks the process, counts as
+    failed, and its worker process is replaced. Must be more than `timeout`. No limit unless said."""
     retry: tuple[float, ...] | None = None
     """Delays before the second attempt, the third, …; `DEFAULT_RETRY` unless said."""
     failures: Mapping[type[BaseException], FailureAction] | None = None
@@ -85,6 +91,12 @@ class HandlerOptions:
             raise DeclarationError(
                 where,
                 f"order='strict' runs one message at a time; concurrency={self.concurrency} contradicts it",
+            )
+        if self.hard_timeout is not None and self.timeout is not None and self.hard_timeout <= self.timeout:
+            raise DeclarationError(
+                where,
+                f"hard_timeout={self.hard_timeout:g} must be more than timeout={self.timeout:g}: "
+                "a handler is cancelled at the one, and its worker is replaced at the other",
             )
 
 
@@ -155,6 +167,7 @@ def _order(where: str, value: Any) -> Order:
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "concurrency": _concurrency,
     "timeout": _positive,
+    "hard_timeout": _positive,
     "retry": _retry,
     "failures": _failures,
     "ack_wait": _ack_wait,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from attrs import evolve
+
 from callboard.brokers import wire
 from callboard.brokers.attempts import Past
 from callboard.brokers.deadletter import DEAD_LETTER_PAUSE, DeadLetter, log_unburied
@@ -36,8 +38,12 @@ class Settler:
         self._instrumentation = instrumentation
         self._publisher = publisher
 
-    async def settle(self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, attempt: int) -> None:
-        """Carry a verdict out. What was handled is answered before it is acknowledged."""
+    async def settle(self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, past: Past) -> float:
+        """Carry a verdict out. What was handled is answered before it is acknowledged.
+
+        `past` is what happened before this attempt. Seconds for which the mailbox is to pause, because a dead letter
+        could not be stored; else 0.
+        """
         settlement = verdict.settlement
         if settlement is Settlement.ACK:
             await self._reply(delivery, endpoint, verdict)
@@ -45,15 +51,16 @@ class Settler:
         elif settlement is Settlement.HAND_BACK:
             await delivery.nak(verdict.delay)
         elif settlement is Settlement.RETRY:
-            await self._attempts.record(delivery, Past(attempt))
+            await self._attempts.record(delivery, evolve(past, failed=past.failed + 1))
             await delivery.nak(verdict.delay)
         elif settlement is Settlement.DISCARD:
             await self._reply(delivery, endpoint, verdict)
             await delivery.term("discarded by policy")
         else:
-            await self._bury(delivery, endpoint, verdict, attempt)
+            return await self._bury(delivery, endpoint, verdict, past.failed + 1)
+        return 0.0
 
-    async def _bury(self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, attempt: int) -> None:
+    async def _bury(self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, attempt: int) -> float:
         """Copy, acknowledgement of the copy, reply, term: a message is never given up without its letter."""
         error = verdict.error or CallboardError("no reason given")
         try:
@@ -61,9 +68,10 @@ class Settler:
         except (SubstrateError, PublishRefusedError) as problem:
             log_unburied(delivery, problem)
             await delivery.nak(DEAD_LETTER_PAUSE)
-            return
+            return DEAD_LETTER_PAUSE
         await self._reply(delivery, endpoint, verdict)
         await delivery.term(f"dead letter: {type(error).__name__}")
+        return 0.0
 
     async def _put(self, delivery: BrokerDelivery, endpoint: Endpoint, error: BaseException, attempt: int) -> None:
         span = self._instrumentation.dead_letter(endpoint, delivery)

@@ -9,8 +9,10 @@ from contextlib import suppress
 from enum import Enum
 from math import inf
 
+from callboard.brokers.attempts import NO_PAST, Past
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.intake import LEASE_SHARE, Intake, Lane
+from callboard.routing.action import Action
 
 __all__ = ["Interruption", "Slot", "Slots", "waiting_due"]
 
@@ -34,35 +36,59 @@ class Slot:
     inside the handler and nowhere in the settlement.
     """
 
-    __slots__ = ("deadline", "delivery", "interruption", "lease", "running", "task")
+    __slots__ = ("action", "deadline", "delivery", "gated", "interruption", "lane", "limit", "past", "running", "task")
+
+    lane: Lane
+    """Where the delivery came from; there is one as soon as there was a delivery."""
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
         self.delivery: BrokerDelivery | None = None
-        self.lease = 30.0
+        self.action: Action | None = None
+        self.past = NO_PAST
         self.deadline = inf
         """Time at which the handler is cancelled."""
+        self.limit = inf
+        """Time at which the handler counts as hung."""
         self.running = False
+        self.gated = False
         self.interruption: Interruption | None = None
 
-    def begin(self, delivery: BrokerDelivery, lease: float) -> None:
+    def begin(self, delivery: BrokerDelivery, lane: Lane) -> None:
         """Take up a delivery."""
         self.delivery = delivery
-        self.lease = lease
+        self.lane = lane
+        self.action = None
+        self.past = NO_PAST
         self.interruption = None
 
-    def enter_handler(self, deadline: float) -> None:
-        """The handler begins; it has until `deadline`."""
+    def enter_gate(self) -> None:
+        """The delivery waits for others to end: it may be handed back at any time."""
+        self.gated = self.running = True
+
+    def enter_handler(self, deadline: float, limit: float = inf) -> None:
+        """The handler begins; it has until `deadline`, and is hung after `limit`."""
         self.deadline = deadline
+        self.limit = limit
         self.running = True
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is; 1 is the first."""
+        return self.past.failed + 1
+
+    def remember(self, action: Action | None, past: Past) -> None:
+        """What the delivery is handled by, and what happened to its message before."""
+        self.action = action
+        self.past = past
 
     def leave_handler(self) -> None:
         """The handler ended, however it did. An interruption is over then and counts as no cancellation of the task:
         what runs next in it (task groups, timeouts) must not believe that it is cancelled."""
         if self.running and self.interruption is not None and self.task is not None:
             self.task.uncancel()
-        self.running = False
-        self.deadline = inf
+        self.running = self.gated = False
+        self.deadline = self.limit = inf
 
     def end(self) -> None:
         """The delivery is settled."""
@@ -99,8 +125,21 @@ class Slots:
                 continue
             if now >= slot.deadline:
                 slot.interrupt(Interruption.TIMEOUT)
-            if now - slot.delivery.touched > slot.lease * LEASE_SHARE:
+            if now - slot.delivery.touched > slot.lane.lease * LEASE_SHARE:
                 yield slot.delivery
+
+    def hung(self, now: float) -> Iterator[Slot]:
+        """Slots whose handler outlived its hard limit, each once."""
+        for slot in self._slots:
+            if now >= slot.limit:
+                slot.limit = inf
+                yield slot
+
+    def interrupt_gated(self) -> None:
+        """Hand back what only waits for others to end."""
+        for slot in self._slots:
+            if slot.gated:
+                slot.interrupt(Interruption.STOP)
 
     async def finish(self, deadline: Callable[[], float]) -> None:
         """Give what runs until `deadline()`, which may come nearer meanwhile; then cancel it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 from uuid import UUID
 
@@ -225,8 +226,10 @@ class LoopbackTransport(BrokerTransport):
         return mailbox
 
     def pass_time(self) -> None:
-        """Let every delay end."""
+        """Let every delay and every pause end."""
         for mailbox in self._mailboxes:
+            if mailbox.lane is not None:
+                mailbox.lane.tick(inf)
             postponed, mailbox.postponed = mailbox.postponed, []
             for entry in postponed:
                 mailbox.put(entry)

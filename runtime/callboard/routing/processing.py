@@ -1,0 +1,242 @@
+"""What happens to one delivery between its mailbox and its settlement.
+
+On the hot path of the handler loop: a first attempt that succeeds makes no task, asks nobody and compares little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from datetime import datetime
+from math import inf
+
+from callboard.brokers import wire
+from callboard.brokers.attempts import CONVICTED, NO_PAST, SUSPECT
+from callboard.brokers.delivery import BrokerDelivery
+from callboard.brokers.subscriber import BrokerSubscriber
+from callboard.errors import (
+    ActorCrash,
+    ContentDecodeError,
+    DeadlineExceededError,
+    HandlerTimeoutError,
+    PublishRefusedError,
+    SubstrateError,
+    WorkerDiedError,
+)
+from callboard.instrumentation import NO_SPAN, Instrumentation, Span
+from callboard.message import BrokerMessage, BrokerMessageV1Strategy
+from callboard.routing.action import Action
+from callboard.routing.attempt import UNHANDLED, ends_task, found, judge, remaining, report, respond, tell
+from callboard.routing.current import Current
+from callboard.routing.dispatcher import BrokerDispatcher
+from callboard.routing.failure import SUBSTRATE_PAUSE, FailureClass, Settlement, Verdict
+from callboard.routing.outage import weighed
+from callboard.routing.settlement import Settler, answered
+from callboard.routing.slot import Interruption, Slot
+from callboard.routing.solitude import Solitude
+from callboard.routing.stage import Stage
+
+__all__ = ["OnFailure", "Processing"]
+
+logger = logging.getLogger("callboard.handler")
+
+OnFailure = Callable[[BaseException, BrokerMessage], Awaitable[None] | None]
+
+_MULTICAST = BrokerMessageV1Strategy.MULTICAST.value
+_DONE = Verdict(Settlement.ACK)
+
+
+class Processing:
+    """Handles the deliveries of one handler loop, each in a slot. `on_crash` hears of an actor that cannot go on."""
+
+    def __init__(
+        self,
+        dispatcher: BrokerDispatcher,
+        subscriber: BrokerSubscriber,
+        *,
+        instrumentation: Instrumentation,
+        stage: Stage,
+        solitude: Solitude,
+        on_failure: OnFailure | None,
+        on_crash: Callable[[BaseException], None],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._attempts = subscriber.attempts
+        self._transport = subscriber.transport
+        self._settler = Settler(subscriber, instrumentation, dispatcher.publisher)
+        self._instrumentation = instrumentation
+        self._stage = stage
+        self._solitude = solitude
+        self._on_failure = on_failure
+        self._crash = on_crash
+
+    async def handle(self, slot: Slot, delivery: BrokerDelivery) -> None:
+        """Handle and settle a delivery that `slot` took up. Raises when it could not be settled."""
+        headers = delivery.headers
+        if headers and headers.get(wire.TARGET, delivery.durable) != delivery.durable:
+            await delivery.ack()
+            return
+        action = self._dispatcher.action_for(delivery)
+        if headers and headers.get(wire.STRATEGY) == _MULTICAST:
+            self._dispatcher.notice_multicast(action)
+        span = self._instrumentation.process(UNHANDLED if action is None else action.endpoint, delivery)
+        token = span.enter()
+        try:
+            past = await self._attempts.past(delivery) if delivery.repeated else NO_PAST
+            slot.remember(action, past)
+            if past.deaths == SUSPECT or (self._solitude.closed and not self._is_awaited_here(delivery)):
+                await self._process_gated(slot, delivery, span)
+            else:
+                await self._process(slot, delivery, span)
+        except (SubstrateError, PublishRefusedError) as error:
+            logger.warning("message %s of %s goes back: %s", delivery.sequence, delivery.durable, error)
+            slot.lane.pause(self._transport.clock.time() + SUBSTRATE_PAUSE)
+            await delivery.nak(SUBSTRATE_PAUSE)
+        finally:
+            span.leave(token)
+            span.end()
+
+    def _is_awaited_here(self, delivery: BrokerDelivery) -> bool:
+        reply_topic = delivery.headers.get(wire.REPLY_TOPIC)
+        return reply_topic is not None and self._transport.awaits(reply_topic)
+
+    async def _process_gated(self, slot: Slot, delivery: BrokerDelivery, span: Span) -> None:
+        """A suspect runs alone in its process; others wait until it has ended."""
+        async with AsyncExitStack() as stack:
+            slot.enter_gate()
+            try:
+                if slot.past.deaths == SUSPECT:
+                    await stack.enter_async_context(self._solitude.alone())
+                else:
+                    await self._solitude.opened()
+            except asyncio.CancelledError:
+                slot.leave_handler()
+                if slot.interruption is not Interruption.STOP:
+                    raise
+                await delivery.nak()
+                return
+            slot.leave_handler()
+            await self._process(slot, delivery, span)
+
+    async def _process(self, slot: Slot, delivery: BrokerDelivery, span: Span) -> None:
+        """One attempt and its settlement."""
+        lane, action = slot.lane, slot.action
+        limit = self._hard_limit(action)
+        row = self._solitude.begin(delivery.token, limit, alone=slot.past.deaths == SUSPECT)
+        try:
+            verdict = await self._attempt(slot, action, delivery, limit)
+            if verdict.failure is not None or lane.switch.failures or not lane.is_open:
+                verdict = weighed(lane, delivery, verdict, self._transport.clock)
+            else:
+                lane.switch.quiet += 1
+            if span is not NO_SPAN:
+                span.set("callboard.attempt", slot.attempt)
+                span.set("callboard.settlement", verdict.settlement.value)
+                tell(span, verdict)
+            await self._settle(slot, delivery, verdict)
+            if verdict.failure is FailureClass.ACTOR and verdict.error is not None:
+                with suppress(AttributeError):  # the restart's span goes under this attempt's
+                    verdict.error.carrier = dict(span.carrier)  # type: ignore[attr-defined]
+                self._crash(verdict.error)
+        finally:
+            self._solitude.end(row)
+
+    async def _settle(self, slot: Slot, delivery: BrokerDelivery, verdict: Verdict) -> None:
+        now = self._transport.clock.time()
+        if verdict.settlement is not Settlement.ACK and now - delivery.touched > slot.lane.lease:
+            logger.warning(
+                "message %s of %s: its lease ran out while it was handled; its next delivery decides",
+                delivery.sequence,
+                delivery.durable,
+            )
+            return
+        endpoint = UNHANDLED if slot.action is None else slot.action.endpoint
+        if pause := await self._settler.settle(delivery, endpoint, verdict, slot.past):
+            slot.lane.pause(now + pause)
+
+    def _hard_limit(self, action: Action | None) -> float:
+        """When the handler that begins now counts as hung."""
+        seconds = None if action is None else action.options.hard_timeout
+        return inf if seconds is None else self._transport.clock.time() + seconds
+
+    async def give_up_on(self, slot: Slot) -> None:
+        """A handler outlived its hard limit and nobody replaces this process: its message has failed, and its actor."""
+        action, delivery = slot.action, slot.delivery
+        if action is None or delivery is None:
+            return
+        error = HandlerTimeoutError(action.endpoint.function, action.options.hard_timeout or 0.0)
+        verdict = judge(action, error, attempt=slot.attempt, remaining=remaining(delivery, self._transport.clock))
+        try:
+            await self._report(delivery, verdict, slot.attempt)
+            await self._settle(slot, delivery, verdict)
+        finally:
+            self._crash(ActorCrash(f"{error}, and does not end"))
+
+    async def _attempt(self, slot: Slot, action: Action | None, delivery: BrokerDelivery, limit: float) -> Verdict:
+        """Run the handler once, and judge. The answer is encoded here, so that a result that cannot be sent is a
+        failure of this attempt."""
+        expires = wire.parse_time(delivery.headers.get(wire.DEADLINE)) if delivery.headers else None
+        try:
+            if not await delivery.admit():
+                return _DONE
+            if slot.past.deaths >= CONVICTED:
+                raise WorkerDiedError(slot.past.deaths)  # noqa: TRY301 - judged like all that a message fails with
+            due = self._due(action, delivery, expires)
+            message = delivery.message
+            wanted = message.should_reply
+            slot.enter_handler(self._deadline_of(due), inf if self._solitude.table is not None else limit)
+            response = await respond(due, message, Current(delivery, expires), self._stage, wanted=wanted)
+            slot.leave_handler()
+            return answered(delivery, response) if wanted else _DONE
+        except BaseException as error:  # whatever a handler raises is judged, here and only here
+            slot.leave_handler()
+            if ends_task(error):
+                raise
+            if slot.interruption is Interruption.STOP:  # whatever it raised, it was not left to finish
+                return Verdict(Settlement.HAND_BACK)
+            failure = _timeout(slot, action, error)
+        left = remaining(delivery, self._transport.clock)
+        verdict = judge(action, failure, attempt=slot.attempt, remaining=left)
+        await self._report(delivery, verdict, slot.attempt)
+        return verdict
+
+    def _due(self, action: Action | None, delivery: BrokerDelivery, expires: datetime | None) -> Action:
+        """The handler, if there is one and somebody still waits for it."""
+        handler = found(action, delivery.topic)
+        if expires is not None and expires < self._transport.clock.now():
+            raise DeadlineExceededError(delivery.topic, wire.format_time(expires))
+        return handler
+
+    def _deadline_of(self, action: Action) -> float:
+        """When a handler that begins now is cancelled; a thread cannot be."""
+        timeout = action.options.timeout if action.asynchronous else None
+        return inf if timeout is None else self._transport.clock.time() + timeout
+
+    async def _report(self, delivery: BrokerDelivery, verdict: Verdict, attempt: int) -> None:
+        then = f"again in {verdict.delay:.1f} s" if verdict.delay else f"-> {verdict.settlement.value}"
+        report(f"message {delivery.sequence} of {delivery.durable}", verdict, attempt, then)
+        if verdict.failure is not FailureClass.REFUSAL:
+            await self._tell_actor(delivery, verdict.error)
+
+    async def _tell_actor(self, delivery: BrokerDelivery, error: BaseException | None) -> None:
+        if self._on_failure is None or error is None or isinstance(error, ContentDecodeError | SubstrateError):
+            return
+        try:
+            told = self._on_failure(error, delivery.message)
+            if told is not None:
+                await told
+        except BaseException as raised:
+            if ends_task(raised):
+                raise
+            logger.exception("on_failure of %s raised", delivery.durable)
+
+
+def _timeout(slot: Slot, action: Action | None, error: BaseException) -> BaseException:
+    """What a handler failed with, where its cancellation was its timeout."""
+    if not (isinstance(error, asyncio.CancelledError) and slot.interruption is Interruption.TIMEOUT and action):
+        return error
+    failure = HandlerTimeoutError(action.endpoint.function, action.options.timeout or 0.0)
+    failure.__cause__ = error
+    return failure
