@@ -29,6 +29,7 @@ __all__ = [
     "MessageTypeError",
     "MissingExtraError",
     "MixedDecoratorKindsError",
+    "NoDeadLetterError",
     "NoHandlerError",
     "NoParamsError",
     "NoServerError",
@@ -41,10 +42,12 @@ __all__ = [
     "PublishUnknownError",
     "RedefinedActionError",
     "RemoteError",
+    "ReplayRefusedError",
     "ReplyContentError",
     "RequestTimeoutError",
     "RestartLimitExceeded",
     "SchemaVersionError",
+    "StreamLostError",
     "SubstrateError",
     "TargetError",
     "TopicError",
@@ -290,6 +293,10 @@ class PublishRefusedError(CallboardError):
 class PermissionDeniedError(PublishRefusedError):
     """The account may not publish or subscribe there."""
 
+    def __init__(self, topic: str, reason: str) -> None:
+        super().__init__(topic, reason)
+        self.args = (f"permission denied for {topic!r}: {reason}",)
+
 
 class NoStreamError(PublishRefusedError, LookupError):
     """No stream holds the topic: nothing was published."""
@@ -318,6 +325,21 @@ class TopologyError(CallboardError):
         self.what = what
         self.rule = rule
         super().__init__(f"{what}: {rule}")
+
+
+class StreamLostError(TopologyError):
+    """A stream that was there before is gone, with all that waited in it. Nothing creates it again by itself."""
+
+    def __init__(self, stream: str, recorded: str, topic: str) -> None:
+        self.stream = stream
+        self.recorded = recorded
+        """When it was first used."""
+        self.topic = topic
+        super().__init__(
+            f"stream {stream!r}",
+            f"held {topic!r} when it was recorded at {recorded}, and is missing now; restore it from a backup, or run "
+            f"'callboard topology apply --recreate {stream}' to go on without what was in it",
+        )
 
 
 # handling
@@ -354,7 +376,8 @@ class HandlerTimeoutError(CallboardError, TimeoutError):
 class WorkerDiedError(CallboardError):
     """The worker process died twice while it ran this message, the second time while it ran nothing else."""
 
-    code = "worker_died"
+    label = "worker_died"
+    """The error type on its dead letter."""
 
     def __init__(self, deaths: int) -> None:
         self.deaths = deaths
@@ -378,6 +401,26 @@ class RestartLimitExceeded(CallboardError):
         self.restarts = restarts
         self.period = period
         super().__init__(f"{supervisor}: more than {restarts} restarts within {period:g} s")
+
+
+# dead letters
+
+
+class NoDeadLetterError(CallboardError, LookupError):
+    """There is no dead letter with this sequence, or not any more: it was replayed or discarded."""
+
+    def __init__(self, sequence: int) -> None:
+        self.sequence = sequence
+        super().__init__(f"there is no dead letter {sequence} (any more); 'callboard dead list' shows what there is")
+
+
+class ReplayRefusedError(CallboardError):
+    """A dead letter cannot be replayed: nothing was published, and the letter stays."""
+
+    def __init__(self, sequence: int, reason: str) -> None:
+        self.sequence = sequence
+        self.reason = reason
+        super().__init__(f"dead letter {sequence} cannot be replayed: {reason}")
 
 
 # requests

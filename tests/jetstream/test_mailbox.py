@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from itertools import groupby
 
 import pytest
@@ -188,7 +189,7 @@ async def settled_all(js: JetStreamContext, durable: str) -> bool:
     return not info.num_pending and not info.num_ack_pending
 
 
-async def test_deleted_consumer_restarts_the_actor_which_makes_it_again(
+async def test_deleted_consumer_is_made_again_without_a_restart_of_the_actor(
     nats_server: EmbeddedServer, js: JetStreamContext
 ) -> None:
     seen: list[int] = []
@@ -204,10 +205,107 @@ async def test_deleted_consumer_restarts_the_actor_which_makes_it_again(
 
     async with service(nats_server, Worker) as system:
         await js.delete_consumer("WORK", durable_of(Worker, "work.do"))
-        await eventually(lambda: len(starts) == 2)
+        deleted = time.monotonic()
 
         await system.board.publish("work.do", 1)
         await eventually(lambda: 1 in seen)
+
+        assert time.monotonic() - deleted < 2
+    assert len(starts) == 1
+
+
+async def test_attempts_are_kept_when_the_consumer_is_deleted(
+    nats_server: EmbeddedServer, js: JetStreamContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts: list[int] = []
+
+    class Worker(Actor):
+        @command("work.do", retry=(0.0, 0.0, 2.0))
+        async def do(self, number: int) -> None:
+            attempts.append(number)
+            raise ValueError
+
+    async with service(nats_server, Worker) as system:
+        await system.board.publish("work.do", 1)
+        await eventually(lambda: "attempt 3" in caplog.text)
+        await js.delete_consumer("WORK", durable_of(Worker, "work.do"))
+
+        await eventually(lambda: dead_letters(js, 1))
+
+    assert len(attempts) == 4
+
+
+async def test_durable_that_was_lost_goes_on_where_it_was(
+    nats_server: EmbeddedServer, js: JetStreamContext, transport: JetStreamTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callboard.jetstream.transport.NOTE_PERIOD", 0.1)
+    seen: list[int] = []
+
+    class Worker(Actor):
+        @command("work.do")
+        async def do(self, number: int) -> None:
+            seen.append(number)
+
+    durable = durable_of(Worker, "work.do")
+
+    async def floor() -> int | None:
+        record = transport._topology.record
+        return await record.floor("WORK", durable, (await stream_created(transport)))
+
+    async with service(nats_server, Worker) as system:
+        await publish_many(system.board, "work.do", range(5))
+        await eventually(lambda: equals(floor, 5))
+    await js.delete_consumer("WORK", durable)
+
+    async with service(nats_server, Worker) as system:
+        await system.board.publish("work.do", 5)
+        await eventually(lambda: 5 in seen)
+
+    assert seen == [0, 1, 2, 3, 4, 5]
+
+
+async def stream_created(transport: JetStreamTransport) -> str:
+    """The incarnation of the stream, as it is recorded."""
+    recorded = await transport._topology.record.stream("WORK")
+    return "" if recorded is None else recorded.incarnation
+
+
+async def equals(read: Callable[[], Awaitable[object]], value: object) -> bool:
+    """Whether something has a value by now."""
+    return await read() == value
+
+
+async def test_stream_that_vanishes_is_an_alarm_and_is_not_made_again(
+    nats_server: EmbeddedServer, js: JetStreamContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[int] = []
+
+    class Worker(Actor):
+        @command("work.do")
+        async def do(self, number: int) -> None:
+            seen.append(number)
+
+    async with service(nats_server, Worker) as system:
+        assert system.ready
+        config = (await js.stream_info("WORK")).config
+        await js.delete_stream("WORK")
+        await eventually(lambda: not system.ready)
+        [alarm] = system.alarms.values()
+        names = [info.config.name for info in await js.streams_info()]
+
+        await js.add_stream(config)
+        await eventually(lambda: system.ready)
+        await system.board.publish("work.do", 1)
+        await eventually(lambda: 1 in seen)
+
+    assert "WORK" in alarm
+    assert "WORK" not in names
+    assert "stands still" in caplog.text
+
+
+async def dead_letters(js: JetStreamContext, count: int) -> bool:
+    """Whether so many messages were given up."""
+    return (await js.stream_info("CALLBOARD_DEAD")).state.messages == count
 
 
 async def test_consumer_deleted_while_every_slot_is_busy_is_noticed(
@@ -232,14 +330,17 @@ async def test_consumer_deleted_while_every_slot_is_busy_is_noticed(
         await eventually(lambda: 2 in seen)
 
 
-async def test_limit_of_an_operator_that_no_pull_can_meet_is_told(
+async def test_limit_of_an_operator_makes_pulls_smaller(
     nats_server: EmbeddedServer, transport: JetStreamTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
+    seen: list[int] = []
+
     class Worker(Actor):
         concurrency = 8
 
         @command("work.do")
-        async def do(self, number: int) -> None: ...
+        async def do(self, number: int) -> None:
+            seen.append(number)
 
     (spec,) = [spec for _, spec in declaration_of(Worker).mailboxes("test")]
     await transport.prepare(Topology([spec], []))
@@ -247,8 +348,11 @@ async def test_limit_of_an_operator_that_no_pull_can_meet_is_told(
     request = {"stream_name": "WORK", "config": {**info["config"], "max_batch": 2}, "action": "update"}
     await transport._api.call(f"CONSUMER.CREATE.WORK.{spec.durable}", request)
 
-    async with service(nats_server, Worker):
-        await eventually(lambda: "Exceeded MaxRequestBatch of 2" in caplog.text)
+    async with service(nats_server, Worker) as system:
+        await publish_many(system.board, "work.do", range(20))
+        await eventually(lambda: len(seen) == 20)
+
+    assert "Exceeded MaxRequestBatch of 2" in caplog.text
 
 
 async def test_pull_that_expires_is_followed_by_another(

@@ -32,6 +32,8 @@ MADE: list[tuple[CallboardError, type[Exception], str]] = [
     (errors.NoStreamError("a"), LookupError, "no stream holds the topic 'a'; start the service"),
     (errors.NoHandlerError("a"), LookupError, "no service handles 'a'"),
     (errors.TopologyError("stream A", "differs"), CallboardError, "stream A: differs"),
+    (errors.StreamLostError("A", "noon", "a.b"), errors.TopologyError, "stream 'A': held 'a.b' when it was recorded"),
+    (errors.PermissionDeniedError("a", "no"), errors.PublishRefusedError, "permission denied for 'a': no"),
     (errors.HandlerTimeoutError("f", 2.5), TimeoutError, "f did not finish within 2.5 s"),
     (errors.DeadlineExceededError("a", "noon"), TimeoutError, "passed at noon"),
     (errors.RestartLimitExceeded("root", 5, 60.0), CallboardError, "root: more than 5 restarts within 60 s"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from callboard.actors.actor import Actor
@@ -84,6 +84,11 @@ class Cell:
         """Wait until the actor crashes, and raise why."""
         if self._handler is not None:
             await self._handler.wait()
+
+    @property
+    def alarms(self) -> Mapping[str, str]:
+        """Mailboxes that stand still until a person does something, by durable, with what is missing."""
+        return {} if self._handler is None else self._handler.subscriber.alarms
 
     async def drain(self) -> None:
         """Take no new messages and hand back those that have not begun."""

@@ -72,6 +72,11 @@ class BrokerSubscriber(Resource, Configured):
         """Where failed attempts of this subscriber's deliveries are counted."""
         return self.transport.attempts
 
+    @property
+    def alarms(self) -> Mapping[str, str]:
+        """Mailboxes that stand still until a person does something, by durable, with what is missing."""
+        return {}
+
     @abstractmethod
     async def drain(self) -> None:
         """Take nothing more from the transport and hand back what no slot has begun. Idempotent."""
@@ -176,6 +181,10 @@ class WrappedBrokerSubscriber(BrokerSubscriber):
     @property
     def attempts(self) -> Attempts:
         return self.subscriber.attempts
+
+    @property
+    def alarms(self) -> Mapping[str, str]:
+        return self.subscriber.alarms
 
     async def drain(self) -> None:
         await self.subscriber.drain()

@@ -24,9 +24,7 @@ KEPT = {wire.TTL: f"{8 * 24 * 3600}s"}
 class JetStreamAttempts(Attempts):
     """One key for each message that failed: durable, incarnation of the stream, sequence."""
 
-    def __init__(
-        self, api: JetStreamApi, publisher: AcknowledgedPublisher, incarnations: Mapping[str, str]
-    ) -> None:
+    def __init__(self, api: JetStreamApi, publisher: AcknowledgedPublisher, incarnations: Mapping[str, str]) -> None:
         self._api = api
         self._publisher = publisher
         self._incarnations = incarnations

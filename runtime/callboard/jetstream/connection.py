@@ -21,7 +21,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from callboard.config import Config, NatsSettings, UrlRepr, secret_free
-from callboard.errors import CallboardError, ConnectionLostError, NoServerError
+from callboard.errors import CallboardError, ConnectionLostError, NoServerError, PermissionDeniedError
 from callboard.jetstream.credential import credentials_of
 from callboard.lifecycle import Resource
 
@@ -43,6 +43,7 @@ PENDING_BYTES = 8 * 1024 * 1024
 """Bytes that wait for the network, or for a reconnection, before publishing fails."""
 
 _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
+_VERBS = {"publish": "publish", "subscription": "subscribe"}
 
 
 @frozen
@@ -69,8 +70,8 @@ class ConnectionOptions:
 class NatsConnection(Resource):
     """A connection that reconnects for ever and says when it did.
 
-    `on_reconnect` are called after each reconnection, `on_denied(operation, subject)` when the account may not publish
-    or subscribe. They are plain functions.
+    `on_reconnect` are called after each reconnection, `on_denied(operation, subject)` when the account may not
+    `publish` or `subscribe`; the subject is in lower case, because nats-py knows no other. They are plain functions.
     """
 
     def __init__(self, options: ConnectionOptions) -> None:
@@ -84,12 +85,15 @@ class NatsConnection(Resource):
         self._lost: asyncio.Future[None] | None = None
         self._leaving = False
         self._last_error = ""
+        self._refused: list[str] = []
+        """Inboxes that the server did not let us listen on, in lower case."""
 
     async def _setup(self) -> None:
         loop = asyncio.get_running_loop()
         self.client = Client()
         self._leaving = False
         self._failures = 0
+        self._refused.clear()
         self._failed = loop.create_future()
         self._lost = loop.create_future()
         connecting = asyncio.create_task(self._connect())
@@ -160,11 +164,22 @@ class NatsConnection(Resource):
         return await self.client.subscribe(f"{inbox}.*", cb=arrived)  # pyright: ignore[reportUnknownMemberType]
 
     async def flush(self) -> None:
-        """Return when the server has seen everything that was sent. Raises `NoServerError`."""
+        """Return when the server has seen everything that was sent.
+
+        Raises `NoServerError`, and `PermissionDeniedError` when it refused an inbox since the last time: to nats-py a
+        refused subscription looks like any other. When this is cancelled, nats-py still gets the answer that it waits
+        for: without anybody to take it, its read loop would die.
+        """
+        flushing = asyncio.ensure_future(self.client.flush())
+        flushing.add_done_callback(_taken)
         try:
-            await self.client.flush()
+            await asyncio.shield(flushing)
         except (NatsError, TimeoutError) as error:
             raise NoServerError(self.options.secret_free, _reason(error)) from error
+        if self._refused:
+            inbox = self._refused[0].replace("_inbox.", "_INBOX.")
+            self._refused.clear()
+            raise PermissionDeniedError(inbox, "the account may not subscribe there; allow it to subscribe to _INBOX.>")
 
     @property
     def max_payload(self) -> int:
@@ -181,11 +196,16 @@ class NatsConnection(Resource):
                 self._failed.set_result(None)
             return
         if denied := _DENIED.search(text):
-            logger.error("permission denied: %s %s", denied[1], denied[2])
-            for tell in self.on_denied:
-                _guarded(lambda tell=tell: tell(denied[1], denied[2]))  # type: ignore[misc]
+            self._deny(_VERBS[denied[1]], denied[2])
             return
         logger.debug("connection error: %s", text)
+
+    def _deny(self, operation: str, subject: str) -> None:
+        logger.error("permission denied: the account may not %s to %s", operation, subject)
+        if operation == "subscribe" and subject.startswith("_inbox."):
+            self._refused.append(subject)
+        for tell in tuple(self.on_denied):
+            _guarded(lambda tell=tell: tell(operation, subject))  # type: ignore[misc]
 
     async def _on_disconnect(self) -> None:
         if not self._leaving:
@@ -211,6 +231,12 @@ async def _ended(connecting: asyncio.Task[None]) -> None:
     await asyncio.wait([connecting], timeout=CONNECT_TIMEOUT)
     if connecting.done() and not connecting.cancelled():
         connecting.exception()
+
+
+def _taken(done: asyncio.Future[None]) -> None:
+    """Somebody has seen how it ended, also when whoever waited is gone."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _reason(error: Exception) -> str:

@@ -61,7 +61,8 @@ class JetStreamDelivery(BrokerDelivery):
         await self._settle(f"+TERM {reason}".encode())
 
     async def in_progress(self) -> None:
-        if not self.settled:
+        # While there is no connection nothing reaches the server in time: then the lease may run out.
+        if not self.settled and self._client.is_connected:
             await self._send(b"+WPI")
             self.touched = asyncio.get_running_loop().time()
 

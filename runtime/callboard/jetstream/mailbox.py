@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import re
+import sys
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from callboard.brokers.intake import Intake, Lane
-from callboard.errors import PermissionDeniedError, TopologyError
-from callboard.jetstream.api import CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, ApiError, JetStreamApi
+from callboard.brokers.intake import MAX_BYTES, Intake, Lane
+from callboard.errors import PermissionDeniedError, SubstrateError, TopologyError
+from callboard.jetstream.api import ApiError
 from callboard.jetstream.connection import NatsConnection
 from callboard.jetstream.delivery import JetStreamDelivery
+from callboard.jetstream.topology import Located
 
 __all__ = ["JetStreamMailbox"]
 
@@ -36,29 +39,49 @@ LONGEST_PATIENCE = 8
 DRAIN = 2.0
 """Seconds to wait for the server's word that nothing more comes."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+ALARM_PAUSE = 1.0
+"""Seconds until a mailbox looks again for a stream or a durable that only a person can bring back."""
+
+_TOO_MANY = re.compile(r"Exceeded MaxRequestBatch of (\d+)")
+
+
+class _RemovedError(Exception):
+    """The durable is not to come back."""
 
 
 class JetStreamMailbox:
     """Asks one durable consumer for as many messages as there is room for, and keeps asking.
 
-    Survives reconnections, leader changes and lost pulls by itself, within a few heartbeats. What it cannot heal
-    (consumer or stream gone, permission denied) is told to `on_crash`.
+    `find` says where the durable is, and makes it where it is missing and may be made; it is called at the start, and
+    whenever nobody answers for the durable. None says that it was removed on purpose.
+
+    Survives reconnections, leader changes and lost pulls by itself, within a few heartbeats, and a deleted durable as
+    soon as it is found again. What only a person can bring back (`find` raises `TopologyError`) is an `alarm`: the
+    mailbox waits for it. A permission that is missing and a durable that was removed are told to `on_crash`.
     """
 
     def __init__(
         self,
         connection: NatsConnection,
-        api: JetStreamApi,
-        *,
-        stream: str,
         durable: str,
+        find: Callable[[], Awaitable[Located | None]],
+        *,
+        concurrency: int | None = None,
         on_crash: Callable[[BaseException], None],
     ) -> None:
         self.durable = durable
-        self.stream = stream
+        self.stream = ""
+        self.alarm = ""
+        """Why nothing can be read; empty while all is well."""
+        self.active = False
+        """Whether a message came since somebody last looked."""
+        self._find = find
+        self._concurrency = concurrency
         self._connection = connection
-        self._api = api
         self._on_crash = on_crash
+        self._seen_before = 0
+        self._most = sys.maxsize
+        """Messages that the server gives to one pull at most."""
         self._lane: Lane | None = None
         self._subscription: Subscription | None = None
         self._inbox = ""
@@ -74,13 +97,10 @@ class JetStreamMailbox:
         self._pause = 0.0
         self._suspect = False
 
-    def attach(self, intake: Intake, limit: int | None, lease: float) -> None:
-        """Deliver into `intake`, at most `limit` running at once."""
-        self._lane = intake.lane(limit, self._refill)
-        self._lane.lease = lease
-
-    async def start(self) -> None:
-        """Begin to pull. Returns when the subscription is sent."""
+    async def start(self, intake: Intake) -> None:
+        """Begin to pull into `intake`. Returns when the subscription is sent. Raises `TopologyError`."""
+        self._lane = intake.lane(self._concurrency, self._refill)
+        await self._locate(self._lane)
         self._inbox = self._connection.new_inbox()
         self._subscription = await self._connection.listen(self._on_message, self._inbox)
         self._connection.on_reconnect.append(self._on_reconnect)
@@ -133,20 +153,26 @@ class JetStreamMailbox:
                 if self._pause:
                     await asyncio.sleep(self._pause)
                 if self._suspect:
-                    await self._check_consumer()
+                    await self._heal()
                 await self._pull()
         except Exception as error:  # noqa: BLE001 - the actor's crash, told to its supervisor
             self._on_crash(error)
 
     async def _pull(self) -> None:
         room = self._lane.room - self._owed if self._lane is not None else 0
-        if room <= 0:
-            return
+        while room > 0:
+            batch = min(room, self._most)
+            room -= batch
+            await self._ask(batch)
+
+    async def _ask(self, batch: int) -> None:
         self._count += 1
         number = str(self._count)
-        self._pulls[number] = room
-        self._owed += room
-        request = {"batch": room, "expires": int(EXPIRES * 1e9), "idle_heartbeat": int(HEARTBEAT * 1e9)}
+        self._pulls[number] = batch
+        self._owed += batch
+        request = {"batch": batch, "expires": int(EXPIRES * 1e9), "idle_heartbeat": int(HEARTBEAT * 1e9)}
+        if batch > 1:  # how large they will be is a guess; one message always fits
+            request["max_bytes"] = max(MAX_BYTES, self._connection.max_payload)
         try:
             await self._connection.client.publish(
                 f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self.durable}",
@@ -157,17 +183,38 @@ class JetStreamMailbox:
             logger.debug("pull of %s not sent: %s", self.durable, error)
             self._forget()
 
-    async def _check_consumer(self) -> None:
-        """Nobody answers for the consumer: raises `TopologyError` when it is gone, returns when it exists."""
-        self._suspect = False
-        try:
-            await self._api.call(f"CONSUMER.INFO.{self.stream}.{self.durable}")
-        except ApiError as error:
-            if error.err_code in {CONSUMER_NOT_FOUND, STREAM_NOT_FOUND}:
-                raise TopologyError(
-                    f"mailbox {self.durable}", f"is gone from the server: {error.description}"
-                ) from error
-            raise
+    async def _locate(self, lane: Lane) -> None:
+        if (located := await self._find()) is None:
+            raise _RemovedError
+        self.stream, self._seen_before, lane.lease = located.stream, located.seen_before, located.lease
+
+    async def _heal(self) -> None:
+        """Nobody answers for the consumer: find it again, make it again, or raise the alarm and wait."""
+        while self._suspect and self._lane is not None:
+            self._suspect = False
+            try:
+                await self._locate(self._lane)
+            except _RemovedError:
+                raise TopologyError(f"mailbox {self.durable}", "is gone: its durable was removed") from None
+            except (TopologyError, ApiError) as error:
+                self._raise_alarm(str(error))
+                self._suspect = True
+            except SubstrateError as error:
+                logger.debug("mailbox %s: %s", self.durable, error)
+                self._suspect = True
+            if self._suspect:
+                await asyncio.sleep(ALARM_PAUSE)
+        self._end_alarm()
+
+    def _raise_alarm(self, reason: str) -> None:
+        if self.alarm != reason:
+            self.alarm = reason
+            logger.error("mailbox %s stands still: %s", self.durable, reason)
+
+    def _end_alarm(self) -> None:
+        if self.alarm:
+            logger.warning("mailbox %s goes on", self.durable)
+            self.alarm = ""
 
     def _forget(self) -> None:
         """No pull is waiting at the server any more."""
@@ -194,6 +241,9 @@ class JetStreamMailbox:
 
     def _take(self, delivery: JetStreamDelivery) -> None:
         self._pause = 0.0
+        self.active = True
+        if delivery.sequence <= self._seen_before:
+            delivery.repeated = True
         if self._pulls:
             number = next(iter(self._pulls))
             self._owed -= 1
@@ -211,10 +261,19 @@ class JetStreamMailbox:
             return
         self._owed -= self._pulls.pop(message.subject.rpartition(".")[2], 0)
         reason = headers.get("Description", "")
-        if status in {"404", "408"}:
+        if status in {"404", "408"} or "MaxBytes" in reason:
             self._pull_again()
-        elif status == "400" or "Consumer Deleted" in reason or "Exceeded MaxRequest" in reason:
-            self._on_crash(TopologyError(f"mailbox {self.durable}", f"the server ended it: {status} {reason}"))
+        elif limit := _TOO_MANY.search(reason):
+            self._most = int(limit[1])
+            logger.warning("mailbox %s: %s; smaller pulls from now on", self.durable, reason)
+            self._pull_again()
+        elif "Consumer Deleted" in reason:
+            logger.warning("mailbox %s: its durable was deleted on the server", self.durable)
+            self._suspect = True
+            self._forget()
+            self._pull_again()
+        elif status == "400" or "Exceeded MaxRequest" in reason:
+            self._on_crash(TopologyError(f"mailbox {self.durable}", f"the server refuses its pulls: {status} {reason}"))
         else:  # 409 leadership change or server shutdown, 503 nobody answers: soon again
             logger.debug("mailbox %s: %s %s", self.durable, status, reason)
             self._suspect = status == "503"

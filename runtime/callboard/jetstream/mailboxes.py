@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from callboard.brokers.mailbox import MailboxSpec
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.transport import BrokerTransport
-from callboard.jetstream.api import JetStreamApi
 from callboard.jetstream.connection import NatsConnection
 from callboard.jetstream.mailbox import JetStreamMailbox
-from callboard.jetstream.topology import TopologyManager
+from callboard.jetstream.topology import Located, TopologyManager
 
 __all__ = ["JetStreamMailboxes"]
 
@@ -23,40 +23,46 @@ class JetStreamMailboxes(BrokerSubscriber):
         self,
         transport: BrokerTransport,
         connection: NatsConnection,
-        api: JetStreamApi,
         topology: TopologyManager,
         specs: Sequence[MailboxSpec],
         watched: set[JetStreamMailbox],
     ) -> None:
         super().__init__((topics for spec in specs for topics in spec.filters), transport=transport)
         self._connection = connection
-        self._api = api
         self._topology = topology
         self._specs = specs
         self._watched = watched
         self._mailboxes: list[JetStreamMailbox] = []
+        self._streams: dict[str, str] = {}
+        """Where each durable was found."""
 
     async def _setup(self) -> None:
         self.intake.open()
         for spec in self._specs:
-            located = await self._topology.locate(spec)
             mailbox = JetStreamMailbox(
                 self._connection,
-                self._api,
-                stream=located.stream,
-                durable=spec.durable,
-                on_crash=self._crash,
+                spec.durable,
+                partial(self._find, spec),
+                concurrency=spec.concurrency,
+                on_crash=self.crash,
             )
-            mailbox.attach(self.intake, spec.concurrency, located.lease)
             self._mailboxes.append(mailbox)
-            await mailbox.start()
+            await mailbox.start(self.intake)
             self._watched.add(mailbox)
 
-    def _crash(self, error: BaseException) -> None:
-        """A mailbox is gone or forbidden: whoever starts these mailboxes again looks at the server anew."""
-        for spec in self._specs:
-            self._topology.forget(spec)
-        self.crash(error)
+    async def _find(self, spec: MailboxSpec) -> Located | None:
+        """Where it was prepared; asked again, wherever it is by then. None when it was removed meanwhile."""
+        before = self._streams.get(spec.durable)
+        if before is not None and await self._topology.removed(before, spec.durable):
+            return None
+        located = await self._topology.locate(spec)
+        self._topology.forget(spec)
+        self._streams[spec.durable] = located.stream
+        return located
+
+    @property
+    def alarms(self) -> Mapping[str, str]:
+        return {mailbox.durable: mailbox.alarm for mailbox in self._mailboxes if mailbox.alarm}
 
     async def drain(self) -> None:
         self.intake.close()

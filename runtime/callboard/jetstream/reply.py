@@ -53,6 +53,10 @@ class ReplyBoxes:
         box = self._boxes[token] = JetStreamReplyBox(self, token, f"{self._inbox}.{token}")
         return box
 
+    def holds(self, topic: str) -> bool:
+        """Whether a topic is below this inbox."""
+        return topic.startswith(f"{self._inbox}.")
+
     def forget(self, token: str) -> None:
         """Stop listening for one."""
         self._boxes.pop(token, None)

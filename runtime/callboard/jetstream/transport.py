@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
@@ -25,16 +26,21 @@ from callboard.jetstream.attempts import JetStreamAttempts
 from callboard.jetstream.connection import ConnectionOptions, NatsConnection
 from callboard.jetstream.deadletter import JetStreamDeadLetters
 from callboard.jetstream.delivery import JetStreamDelivery, origin_of
+from callboard.jetstream.durable import answers
 from callboard.jetstream.mailbox import JetStreamMailbox
 from callboard.jetstream.mailboxes import JetStreamMailboxes
 from callboard.jetstream.reply import ReplyBoxes
 from callboard.jetstream.stored import StoredMessage
-from callboard.jetstream.topology import TopologyManager, answers
+from callboard.jetstream.topology import TopologyManager
 
 __all__ = ["JetStreamTransport"]
 
+logger = logging.getLogger("callboard.transport")
+
 MESSAGE_TTL_DISABLED = 10166
 REMEMBERED_TOPICS = 10_000
+NOTE_PERIOD = 3.0
+"""Seconds between two records of how far mailboxes have come."""
 HANDLED_FOR = 10.0
 """Seconds for which "somebody handles this topic" is believed without asking again."""
 
@@ -56,8 +62,9 @@ class JetStreamTransport(BrokerTransport):
         self._keeper.watch(self._tick)
         self._mailboxes: set[JetStreamMailbox] = set()
         self._handled: dict[str, float] = {}
+        self._noting: asyncio.Task[None] | None = None
         self.attempts = JetStreamAttempts(self._api, self._publisher, self._topology.incarnations)
-        self.dead_letters = JetStreamDeadLetters(self._connection, self._publisher)
+        self.dead_letters = JetStreamDeadLetters(self._connection, self._publisher, self._api)
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -73,7 +80,25 @@ class JetStreamTransport(BrokerTransport):
         await self._boxes.start()
         self._keeper.start()
 
+        self._noting = asyncio.create_task(self._note_for_ever(), name="callboard floors")
+
+    async def _note_for_ever(self) -> None:
+        """Record how far mailboxes have come, so that a durable that is lost can go on there."""
+        while True:
+            await asyncio.sleep(NOTE_PERIOD)
+            moved = [mailbox for mailbox in self._mailboxes if mailbox.active]
+            for mailbox in moved:
+                mailbox.active = False
+            try:
+                await self._topology.record.note([(mailbox.stream, mailbox.durable) for mailbox in moved])
+            except Exception:
+                logger.exception("the floors of durables are not recorded")
+
     async def _destroy(self) -> None:
+        noting, self._noting = self._noting, None
+        if noting is not None:
+            noting.cancel()
+            await asyncio.wait({noting})
         await self._keeper.stop()
         await self._connection.destroy()
 
@@ -107,6 +132,9 @@ class JetStreamTransport(BrokerTransport):
     def is_inbox(self, topic: str) -> bool:
         return topic.startswith("_INBOX.")
 
+    def awaits(self, reply_topic: str) -> bool:
+        return self._boxes.holds(reply_topic)
+
     async def check_handled(self, topic: str) -> None:
         now = asyncio.get_running_loop().time()
         if self._handled.get(topic, 0.0) > now:
@@ -129,7 +157,7 @@ class JetStreamTransport(BrokerTransport):
             await self._topology.remove(spec)
 
     def subscriber(self, mailboxes: Sequence[MailboxSpec]) -> BrokerSubscriber:
-        return JetStreamMailboxes(self, self._connection, self._api, self._topology, mailboxes, self._mailboxes)
+        return JetStreamMailboxes(self, self._connection, self._topology, mailboxes, self._mailboxes)
 
     async def recover(self, token: str) -> BrokerDelivery | None:
         if (origin := origin_of(token)) is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from callboard.supervision.child import Child
+from callboard.supervision.child import Child, State
 from callboard.supervision.runner import SupervisorRunner
 from callboard.supervision.specification import ChildSpec, Restart, RestartIntensity, Strategy, Supervisor
 
@@ -11,6 +11,7 @@ __all__ = [
     "ChildSpec",
     "Restart",
     "RestartIntensity",
+    "State",
     "Strategy",
     "Supervisor",
     "SupervisorRunner",
