@@ -279,3 +279,61 @@ def test_window_shrinks_when_a_handler_becomes_slow() -> None:
         window.observe(1.0, 100)
 
     assert (before, window.size(1)) == (100, 0)
+
+
+async def test_paused_mailbox_asks_for_nothing_and_gives_out_what_waits_to_be_handed_back() -> None:
+    intake = Intake(4)
+    lane = intake.lane(None, idle)
+    deliver(lane, "1", "2")
+
+    lane.pause(10.0)
+
+    assert (lane.is_paused, lane.room) == (True, 0)
+    assert [(await intake.take())[0].is_paused for _ in range(2)] == [True, True]
+
+
+async def test_pause_ends_with_one_message_at_a_time() -> None:
+    intake = Intake(4)
+    refills: list[int] = []
+    lane = intake.lane(None, lambda: refills.append(1))
+    lane.pause(10.0)
+    lane.tick(9.9)
+    assert lane.is_paused
+
+    lane.tick(10.0)
+    deliver(lane, "1", "2")
+    _, first = await intake.take()
+    second = asyncio.ensure_future(intake.take())
+    await settle()
+
+    assert (first.topic, second.done(), lane.room) == ("1", False, 0)
+    assert refills
+    lane.open()
+    assert (await second)[1].topic == "2"
+
+
+async def test_success_opens_a_mailbox_that_probes() -> None:
+    intake = Intake(4)
+    lane = intake.lane(None, idle)
+    lane.pause(10.0)
+    lane.tick(11.0)
+
+    assert lane.succeeded(1)
+    assert (lane.is_open, lane.room) == (True, 4)
+    assert not lane.succeeded(2)
+
+
+async def test_messages_that_fail_while_it_is_paused_do_not_make_the_pause_longer() -> None:
+    lane = Intake(4).lane(None, idle)
+    first = lane.trip(100.0)
+
+    assert [lane.trip(101.0) for _ in range(5)] == [pytest.approx(first - 1.0)] * 5
+
+
+async def test_other_mailboxes_go_on_while_one_is_paused() -> None:
+    intake = Intake(2)
+    one, other = intake.lane(None, idle), intake.lane(None, idle)
+    one.pause(10.0)
+    deliver(other, "a", "b")
+
+    assert await taken(intake, 2) == ["a", "b"]

@@ -154,7 +154,10 @@ class _Attempts(Attempts):
 
     async def record(self, delivery: BrokerDelivery, past: Past) -> None:
         self._transport.note(f"attempts {delivery.sequence} = {past.failed}")
-        self._pasts[delivery.durable, delivery.sequence] = past
+        self.keep(delivery.durable, delivery.sequence, past)
+
+    def keep(self, durable: str, sequence: int, past: Past) -> None:
+        self._pasts[durable, sequence] = past
 
 
 class _DeadLetters(DeadLetters):
@@ -183,7 +186,8 @@ class LoopbackTransport(BrokerTransport):
         self._mailboxes: list[_Mailbox] = []
         self._ticks: list[Tick] = []
         self._changed = asyncio.Event()
-        self.attempts = _Attempts(self)
+        self._attempts = _Attempts(self)
+        self.attempts = self._attempts
         self._dead_letters = _DeadLetters(self)
         self.dead_letters = self._dead_letters
 
@@ -224,6 +228,11 @@ class LoopbackTransport(BrokerTransport):
                 return mailbox
         self._mailboxes.append(mailbox := _Mailbox(durable, matches))
         return mailbox
+
+    def remember(self, sequence: int, past: Past) -> None:
+        """What happened to a message of the one mailbox before it is delivered."""
+        (mailbox,) = self._mailboxes
+        self._attempts.keep(mailbox.durable, sequence, past)
 
     def pass_time(self) -> None:
         """Let every delay and every pause end."""
