@@ -141,4 +141,5 @@ class BrokerTransport(Resource):
 
     @abstractmethod
     async def wait_closed(self) -> None:
-        """Wait while the connection lives; raises `ConnectionLostError` when it closed for good."""
+        """Wait while the connection lives. Raises `ConnectionLostError` when it is lost for good; one that can be restored
+        is."""

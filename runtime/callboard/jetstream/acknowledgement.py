@@ -145,7 +145,9 @@ class AcknowledgedPublisher:
         except OutboundBufferLimitError:
             raise _Again("not connected and the send buffer is full") from None
         except (ConnectionClosedError, ConnectionDrainingError):
-            raise ConnectionLostError(self._connection.options.secret_free, "closed") from None
+            if not self._connection.is_ready():
+                raise ConnectionLostError(self._connection.options.secret_free, "closed") from None
+            raise _Again("the connection is being replaced") from None
         finally:
             self._pending.pop(token, None)
             if future.done() and not future.cancelled():

@@ -1,7 +1,8 @@
 """One connection to NATS, with the hazards of nats-py kept away from the rest.
 
-nats-py's read loop dies silently when a callback raises, and `connect()` waits for ever when it may reconnect
-for ever. So every callback here is guarded, and the first connection is bounded.
+nats-py's read loop dies silently when a callback raises or a flush is cancelled, and its client closes for good at
+errors that a new one may not meet. `connect()` waits for ever when it may reconnect for ever. So every callback here is
+guarded, the first connection is bounded, and a client that is closed or deaf is replaced.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from uuid import uuid4
 from attrs import field, frozen
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
+from callboard.backoff import Backoff
 from callboard.config import Config, NatsSettings, UrlRepr, secret_free
-from callboard.errors import CallboardError, ConnectionLostError, NoServerError, PermissionDeniedError
+from callboard.errors import CallboardError, NoServerError, PermissionDeniedError
 from callboard.jetstream.credential import credentials_of
+from callboard.jetstream.listener import Listener
 from callboard.lifecycle import Resource
 
 __all__ = ["DEFAULT_SERVER", "ConnectionOptions", "NatsConnection"]
@@ -41,6 +43,13 @@ FLUSH_TIMEOUT = 2.0
 """Seconds after which a full send buffer stops blocking the sender; nats-py would block for ever."""
 PENDING_BYTES = 8 * 1024 * 1024
 """Bytes that wait for the network, or for a reconnection, before publishing fails."""
+
+WATCH = 1.0
+"""Seconds between two looks whether anything arrived."""
+SILENT_LOOKS, DEAF_LOOKS = 3, 7
+"""Looks in a row without any message after which one is sent to ourselves, and after which the client is deaf."""
+PATIENT = Backoff(base=0.25, maximum=1.0)
+"""Between two tries to replace a client."""
 
 _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 _VERBS = {"publish": "publish", "subscription": "subscribe"}
@@ -68,7 +77,7 @@ class ConnectionOptions:
 
 
 class NatsConnection(Resource):
-    """A connection that reconnects for ever and says when it did.
+    """A connection that reconnects for ever and says when it did. What listens on it goes on listening.
 
     `on_reconnect` are called after each reconnection, `on_denied(operation, subject)` when the account may not
     `publish` or `subscribe`; the subject is in lower case, because nats-py knows no other. They are plain functions.
@@ -82,20 +91,29 @@ class NatsConnection(Resource):
         self.on_denied: list[Callable[[str, str], None]] = []
         self._failed: asyncio.Future[None] | None = None
         self._failures = 0
-        self._lost: asyncio.Future[None] | None = None
+        self._gone = asyncio.Event()
+        self._listeners: list[Listener] = []
+        self._probe = self.new_inbox()
+        self._watching: asyncio.Task[None] | None = None
+        self._replacing: asyncio.Task[None] | None = None
         self._leaving = False
         self._last_error = ""
         self._refused: list[str] = []
         """Inboxes that the server did not let us listen on, in lower case."""
+        self._may_probe = True
 
     async def _setup(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.client = Client()
         self._leaving = False
+        self._gone.clear()
+        await self._open()
+        await self.listen(_ignored, self._probe)
+        self._watching = asyncio.create_task(self._watch(), name="callboard connection")
+
+    async def _open(self) -> None:
+        self.client = Client()
         self._failures = 0
         self._refused.clear()
-        self._failed = loop.create_future()
-        self._lost = loop.create_future()
+        self._failed = asyncio.get_running_loop().create_future()
         connecting = asyncio.create_task(self._connect())
         racing: list[asyncio.Future[None]] = [connecting, self._failed]
         try:
@@ -139,29 +157,86 @@ class NatsConnection(Resource):
 
     async def _destroy(self) -> None:
         self._leaving = True
+        tasks = [task for task in (self._watching, self._replacing) if task is not None]
+        self._watching = self._replacing = None
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._listeners.clear()
+        await self._close()
+        self._gone.set()
+
+    async def _close(self) -> None:
         if not self.client.is_closed:
             with suppress(AssertionError):  # of nats-py: its connect() gave up on an argument, nothing is open
                 await self.client.close()
-        if self._lost is not None and self._lost.done():
-            self._lost.exception()
 
     async def wait_closed(self) -> None:
-        """Wait while the connection lives; raises `ConnectionLostError` when it closed for good."""
+        """Wait until somebody destroys the connection: by itself it does not end."""
         await self.setup()
-        if self._lost is not None:
-            await asyncio.shield(self._lost)
+        await self._gone.wait()
+
+    # A client that is closed or deaf
+
+    async def _watch(self) -> None:
+        """Replace a client that hears nothing any more, not even itself, though it says that it is connected."""
+        heard, looks = -1, 0
+        while True:
+            await asyncio.sleep(WATCH)
+            now = self.client.stats["in_msgs"]
+            looks = looks + 1 if now == heard and self.client.is_connected else 0
+            heard = now
+            if looks >= SILENT_LOOKS and self._may_probe:
+                await self._knock(deaf=looks >= DEAF_LOOKS)
+
+    async def _knock(self, *, deaf: bool) -> None:
+        if deaf:
+            logger.error("the connection to %s hears nothing any more", self.options.secret_free)
+            await asyncio.wait({asyncio.ensure_future(self._close())}, timeout=CONNECT_TIMEOUT)
+            self._replace()
+            return
+        with suppress(NatsError):
+            await self.client.publish(f"{self._probe}.1")
+
+    def _replace(self) -> None:
+        if not self._leaving and (self._replacing is None or self._replacing.done()):
+            self._replacing = asyncio.create_task(self._replace_client(), name="callboard reconnection")
+
+    async def _replace_client(self) -> None:
+        tries = 0
+        while True:
+            await asyncio.sleep(PATIENT.delay(tries))
+            tries += 1
+            try:
+                await self._open()
+                for listener in tuple(self._listeners):
+                    await listener.attach(self.client)
+                break
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next try may not meet it
+                logger.log(logging.DEBUG if tries % 10 else logging.ERROR, "no new connection yet: %s", error)
+                with suppress(Exception):
+                    await self._close()
+        await self._on_reconnected()
 
     @staticmethod
     def new_inbox() -> str:
         """A topic that nobody else uses; there is no need to be connected."""
         return f"_INBOX.{uuid4().hex}"
 
-    async def listen(self, arrived: Callable[[Msg], Awaitable[None]], inbox: str) -> Subscription:
+    async def listen(self, arrived: Callable[[Msg], Awaitable[None]], inbox: str) -> Listener:
         """Hear everything one token below an inbox.
 
         `arrived` is called for one message at a time; it must not raise and should not wait.
         """
-        return await self.client.subscribe(f"{inbox}.*", cb=arrived)  # pyright: ignore[reportUnknownMemberType]
+        listener = Listener(inbox, arrived, self._forget)
+        self._listeners.append(listener)
+        await listener.attach(self.client)
+        return listener
+
+    def _forget(self, listener: Listener) -> None:
+        if listener in self._listeners:
+            self._listeners.remove(listener)
 
     async def flush(self) -> None:
         """Return when the server has seen everything that was sent.
@@ -201,6 +276,9 @@ class NatsConnection(Resource):
         logger.debug("connection error: %s", text)
 
     def _deny(self, operation: str, subject: str) -> None:
+        if subject.startswith(self._probe.lower()):
+            self._may_probe = False
+            return
         logger.error("permission denied: the account may not %s to %s", operation, subject)
         if operation == "subscribe" and subject.startswith("_inbox."):
             self._refused.append(subject)
@@ -217,9 +295,11 @@ class NatsConnection(Resource):
             _guarded(tell)
 
     async def _on_closed(self) -> None:
-        if self._lost is not None and not self._lost.done() and not self._leaving:
-            reason = str(self.client.last_error or self._last_error or "closed")
-            self._lost.set_exception(ConnectionLostError(self.options.secret_free, reason))
+        if self._leaving or self._watching is None or (self._replacing is not None and not self._replacing.done()):
+            return
+        reason = str(self.client.last_error or self._last_error or "no reason given")
+        logger.error("the connection to %s closed (%s); making another", self.options.secret_free, reason)
+        self._replace()
 
 
 async def _ended(connecting: asyncio.Task[None]) -> None:
@@ -231,6 +311,10 @@ async def _ended(connecting: asyncio.Task[None]) -> None:
     await asyncio.wait([connecting], timeout=CONNECT_TIMEOUT)
     if connecting.done() and not connecting.cancelled():
         connecting.exception()
+
+
+async def _ignored(message: Msg) -> None:
+    """That it came is all that counts."""
 
 
 def _taken(done: asyncio.Future[None]) -> None:

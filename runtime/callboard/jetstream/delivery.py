@@ -6,11 +6,11 @@ import asyncio
 import logging
 import re
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from callboard.brokers.delivery import BrokerDelivery
+from callboard.jetstream.connection import NatsConnection
 
 __all__ = ["JetStreamDelivery", "origin_of"]
 
@@ -23,12 +23,12 @@ _ACK_SUBJECT = re.compile(r"\$JS\.ACK(?:\.[^.]+\.[^.]+)?\.([^.]+)\.[^.]+\.\d+\.(
 class JetStreamDelivery(BrokerDelivery):
     """Settles through the acknowledgement subject that came with the message."""
 
-    __slots__ = ("_ack_subject", "_client", "pending")
+    __slots__ = ("_ack_subject", "_connection", "pending")
 
     pending: int
     """Messages that waited behind this one when it was handed over."""
 
-    def __init__(self, client: Client, message: Msg, now: float) -> None:
+    def __init__(self, connection: NatsConnection, message: Msg, now: float) -> None:
         # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>
         # $JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.… (servers with a domain; may have more at the end)
         tokens = message.reply.split(".")
@@ -44,7 +44,7 @@ class JetStreamDelivery(BrokerDelivery):
             touched=now,
         )
         self.pending = int(tokens[8 + offset])
-        self._client = client
+        self._connection = connection
         self._ack_subject = message.reply
 
     @property
@@ -62,7 +62,7 @@ class JetStreamDelivery(BrokerDelivery):
 
     async def in_progress(self) -> None:
         # While there is no connection nothing reaches the server in time: then the lease may run out.
-        if not self.settled and self._client.is_connected:
+        if not self.settled and self._connection.client.is_connected:
             await self._send(b"+WPI")
             self.touched = asyncio.get_running_loop().time()
 
@@ -73,7 +73,7 @@ class JetStreamDelivery(BrokerDelivery):
 
     async def _send(self, payload: bytes) -> None:
         try:
-            await self._client.publish(self._ack_subject, payload)
+            await self._connection.client.publish(self._ack_subject, payload)
         except NatsError as error:
             # Lost settlements are safe: the lease runs out and the message is delivered again.
             logger.warning("settlement of message %s of %s is lost: %s", self.sequence, self.durable, error)

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from callboard.brokers.intake import MAX_BYTES, Intake, Lane
@@ -22,6 +21,7 @@ from callboard.errors import PermissionDeniedError, SubstrateError, TopologyErro
 from callboard.jetstream.api import ApiError
 from callboard.jetstream.connection import NatsConnection
 from callboard.jetstream.delivery import JetStreamDelivery
+from callboard.jetstream.listener import Listener
 from callboard.jetstream.topology import Located
 
 __all__ = ["JetStreamMailbox"]
@@ -36,8 +36,6 @@ MISSED = 2.5
 """Heartbeats without any sign of life after which the pulls count as lost."""
 LONGEST_PATIENCE = 8
 """How many times longer than `MISSED` a silence is borne at most, after earlier ones."""
-DRAIN = 2.0
-"""Seconds to wait for the server's word that nothing more comes."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 ALARM_PAUSE = 1.0
 """Seconds until a mailbox looks again for a stream or a durable that only a person can bring back."""
@@ -83,7 +81,7 @@ class JetStreamMailbox:
         self._most = sys.maxsize
         """Messages that the server gives to one pull at most."""
         self._lane: Lane | None = None
-        self._subscription: Subscription | None = None
+        self._listener: Listener | None = None
         self._inbox = ""
         self._pulls: dict[str, int] = {}
         """Messages still owed by each pull, oldest first: the server fills them in this order."""
@@ -102,7 +100,7 @@ class JetStreamMailbox:
         self._lane = intake.lane(self._concurrency, self._refill)
         await self._locate(self._lane)
         self._inbox = self._connection.new_inbox()
-        self._subscription = await self._connection.listen(self._on_message, self._inbox)
+        self._listener = await self._connection.listen(self._on_message, self._inbox)
         self._connection.on_reconnect.append(self._on_reconnect)
         self._connection.on_denied.append(self._on_denied)
         self._seen = asyncio.get_running_loop().time()
@@ -120,13 +118,9 @@ class JetStreamMailbox:
             self._connection.on_denied.remove(self._on_denied)
             puller.cancel()
             await asyncio.wait({puller})
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            # UNSUB, PING, PONG; never cancelled, because a PONG for a cancelled wait kills nats-py's read loop.
-            drained = asyncio.ensure_future(_drained(subscription, connected=self._connection.client.is_connected))
-            _DRAINING.add(drained)
-            drained.add_done_callback(_DRAINING.discard)
-            await asyncio.wait({drained}, timeout=DRAIN)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await listener.drain()
         await self._hand_back()
 
     async def _hand_back(self) -> None:
@@ -233,7 +227,7 @@ class JetStreamMailbox:
             self._seen = now
             self._patience = 1
             if message.reply.startswith("$JS.ACK."):
-                self._take(JetStreamDelivery(self._connection.client, message, now))
+                self._take(JetStreamDelivery(self._connection, message, now))
             else:
                 self._on_status(message)
         except Exception:
@@ -306,17 +300,3 @@ class JetStreamMailbox:
             self._patience = min(self._patience * 2, LONGEST_PATIENCE)
             self._forget()
             self._pull_again()
-
-
-_DRAINING: set[asyncio.Future[None]] = set()
-"""Drains that outlived their caller's patience; they end within nats-py's own limit of 10 s."""
-
-
-async def _drained(subscription: Subscription, *, connected: bool) -> None:
-    try:
-        if connected:
-            await subscription.drain()
-        else:
-            await subscription.unsubscribe()
-    except (TimeoutError, NatsError, OSError) as error:
-        logger.debug("drain: %s", error)

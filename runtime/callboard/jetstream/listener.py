@@ -1,0 +1,73 @@
+"""What listens below an inbox, on whichever connection there is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+
+__all__ = ["Listener"]
+
+logger = logging.getLogger("callboard.connection")
+
+DRAIN = 2.0
+"""Seconds to wait for the server's word that nothing more comes."""
+
+_DRAINING: set[asyncio.Future[None]] = set()
+"""Drains that outlived their caller's patience; they end within nats-py's own limit of 10 s."""
+
+
+class Listener:
+    """Hears everything one token below `inbox`, one message after the other, until it is drained or unsubscribed.
+
+    `arrived` must not raise and should not wait. `left` is called when it listens no more.
+    """
+
+    def __init__(self, inbox: str, arrived: Callable[[Msg], Awaitable[None]], left: Callable[[Listener], None]) -> None:
+        self._inbox = inbox
+        self._arrived = arrived
+        self._left = left
+        self._client: Client | None = None
+        self._subscription: Subscription | None = None
+
+    async def attach(self, client: Client) -> None:
+        """Listen on this connection, instead of the one before. Raises what nats-py raises."""
+        self._client = client
+        self._subscription = await client.subscribe(  # pyright: ignore[reportUnknownMemberType]
+            f"{self._inbox}.*", cb=self._arrived
+        )
+
+    async def unsubscribe(self) -> None:
+        """Listen no more. Idempotent."""
+        self._left(self)
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await _ended(subscription.unsubscribe())
+
+    async def drain(self) -> None:
+        """Listen no more; return when everything has arrived that was on its way. Idempotent.
+
+        When the server does not answer within 2 s, what it still sends reaches nobody.
+        """
+        self._left(self)
+        subscription, self._subscription = self._subscription, None
+        if subscription is None or self._client is None:
+            return
+        # UNSUB, PING, PONG; never cancelled, because a PONG for a cancelled wait kills nats-py's read loop.
+        ending = subscription.drain() if self._client.is_connected else subscription.unsubscribe()
+        drained = asyncio.ensure_future(_ended(ending))
+        _DRAINING.add(drained)
+        drained.add_done_callback(_DRAINING.discard)
+        await asyncio.wait({drained}, timeout=DRAIN)
+
+
+async def _ended(ending: Awaitable[None]) -> None:
+    try:
+        await ending
+    except (TimeoutError, NatsError, OSError) as error:
+        logger.debug("end of a subscription: %s", error)
