@@ -1,6 +1,6 @@
 """The connection that everything in a process shares."""
 
-# pyright: reportPrivateUsage=false
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false
 
 from __future__ import annotations
 

@@ -104,6 +104,11 @@ class BrokerDelivery(ABC):
         return len(self.body)
 
     @property
+    def is_misdirected(self) -> bool:
+        """Whether it is the replay of a message that another mailbox gave up: to be acknowledged unhandled."""
+        return bool(self.headers) and self.headers.get(wire.TARGET, self.durable) != self.durable
+
+    @property
     def token(self) -> str:
         """What leads to this delivery from another process (`BrokerTransport.recover`); empty where nothing does."""
         return ""

@@ -118,7 +118,7 @@ class BrokerSubscriber(Resource, Configured):
 
     async def _read(self, delivery: BrokerDelivery) -> BrokerMessage | None:
         """The message of a delivery; None for one that is settled already, because nobody is to see it."""
-        if not await delivery.admit():
+        if delivery.is_misdirected or not await delivery.admit():
             await delivery.ack()
             return None
         try:

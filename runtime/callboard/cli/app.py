@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from callboard.cli.dead import app as dead
 from callboard.cli.publish import publish
 from callboard.cli.request import request
 from callboard.cli.run import run
+from callboard.cli.topology import app as topology
 from callboard.errors import CallboardError
 from callboard.system.exitcode import ExitCode, exit_code_of
 
@@ -28,6 +30,8 @@ app = typer.Typer(
 app.command()(run)
 app.command()(publish)
 app.command()(request)
+app.add_typer(topology)
+app.add_typer(dead)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from callboard.brokers.wire import check_headers
 from callboard.codec import JSON
 from callboard.errors import ContentDecodeError
 
-__all__ = ["Content", "Headers", "Nats", "Topic", "read_content", "read_headers", "show"]
+__all__ = ["Content", "Headers", "Nats", "Topic", "read_content", "read_headers", "seconds_of", "show"]
 
 Nats = Annotated[
     str | None,
@@ -58,6 +59,14 @@ def read_headers(pairs: list[str] | None) -> dict[str, str]:
             raise typer.BadParameter(f"--header takes name=value, not {pair!r}")
         headers[name] = value
     return check_headers(headers, JSON.content_type)
+
+
+def seconds_of(text: str, option: str) -> float:
+    """A duration such as `45s`, `10m`, `2h` or `3d` in seconds. Anything else is wrong use."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
+    if found is None:
+        raise typer.BadParameter(f"{option} takes a number and a unit, as in 45s, 10m, 2h or 3d; not {text!r}")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
 
 
 def show(content: Any) -> None:

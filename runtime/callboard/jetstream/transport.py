@@ -21,6 +21,7 @@ from callboard.brokers.wire import Frame, check_size
 from callboard.config import Config, StreamSettings
 from callboard.errors import NoHandlerError, NoStreamError, PublishRefusedError, PublishUnknownError
 from callboard.jetstream.acknowledgement import AcknowledgedPublisher
+from callboard.jetstream.adoption import Adoption
 from callboard.jetstream.api import JetStreamApi
 from callboard.jetstream.attempts import JetStreamAttempts
 from callboard.jetstream.connection import ConnectionOptions, NatsConnection
@@ -63,6 +64,7 @@ class JetStreamTransport(BrokerTransport):
         self._mailboxes: set[JetStreamMailbox] = set()
         self._handled: dict[str, float] = {}
         self._noting: asyncio.Task[None] | None = None
+        self._adoption = Adoption(self, self._connection, self._api, self._mailboxes, streams)
         self.attempts = JetStreamAttempts(self._api, self._publisher, self._topology.incarnations)
         self.dead_letters = JetStreamDeadLetters(self._connection, self._publisher, self._api)
 
@@ -95,6 +97,7 @@ class JetStreamTransport(BrokerTransport):
                 logger.exception("the floors of durables are not recorded")
 
     async def _destroy(self) -> None:
+        await self._adoption.stop()
         noting, self._noting = self._noting, None
         if noting is not None:
             noting.cancel()
@@ -151,6 +154,8 @@ class JetStreamTransport(BrokerTransport):
 
     async def prepare(self, topology: Topology) -> None:
         await self._topology.prepare(topology.mailboxes, topology.publishes)
+        if topology.mailboxes:
+            self._adoption.start()
 
     async def remove(self, mailboxes: Sequence[MailboxSpec]) -> None:
         for spec in mailboxes:
@@ -167,9 +172,10 @@ class JetStreamTransport(BrokerTransport):
         if found is None:
             return None
         stored = StoredMessage.of(found["message"])
-        client = self._connection.client
-        message = Msg(client, stored.topic, reply=token, data=stored.body, headers=dict(stored.headers))
-        return JetStreamDelivery(client, message, asyncio.get_running_loop().time())
+        message = Msg(
+            self._connection.client, stored.topic, reply=token, data=stored.body, headers=dict(stored.headers)
+        )
+        return JetStreamDelivery(self._connection, message, asyncio.get_running_loop().time())
 
     def watch(self, tick: Tick) -> Callable[[], None]:
         return self._keeper.watch(tick)

@@ -36,7 +36,7 @@ from callboard.routing.slot import Slot, Slots, waiting_due
 from callboard.routing.solitude import Solitude
 from callboard.routing.stage import Stage
 
-__all__ = ["BrokerHandler", "OnFailure"]
+__all__ = ["BrokerHandler"]
 
 logger = logging.getLogger("callboard.handler")
 

@@ -75,7 +75,7 @@ class Processing:
     async def handle(self, slot: Slot, delivery: BrokerDelivery) -> None:
         """Handle and settle a delivery that `slot` took up. Raises when it could not be settled."""
         headers = delivery.headers
-        if headers and headers.get(wire.TARGET, delivery.durable) != delivery.durable:
+        if headers and delivery.is_misdirected:
             await delivery.ack()
             return
         action = self._dispatcher.action_for(delivery)

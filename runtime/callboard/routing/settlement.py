@@ -76,7 +76,7 @@ class Settler:
     async def _put(self, delivery: BrokerDelivery, endpoint: Endpoint, error: BaseException, attempt: int) -> None:
         span = self._instrumentation.dead_letter(endpoint, delivery)
         try:
-            letter = DeadLetter.of(delivery, error, attempt, self._transport.clock.now())
+            letter = DeadLetter.of(delivery, error, attempt, self._transport.clock.now(), actor=endpoint.actor)
             await self._transport.dead_letters.put(letter, dict(span.carrier))
         except CallboardError as problem:
             span.fail(type(problem).__name__, str(problem))

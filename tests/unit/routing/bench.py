@@ -12,8 +12,9 @@ from callboard.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from callboard.routing.action import Action
 from callboard.routing.decorator import marks_of
 from callboard.routing.dispatcher import BrokerDispatcher
-from callboard.routing.handler import BrokerHandler, OnFailure
+from callboard.routing.handler import BrokerHandler
 from callboard.routing.option import HandlerOptions
+from callboard.routing.processing import OnFailure
 from tests.unit.routing.loopback import LoopbackTransport
 
 __all__ = ["INBOX", "Bench", "declared", "durable_of", "error_of"]

@@ -163,12 +163,12 @@ class _Attempts(Attempts):
 class _DeadLetters(DeadLetters):
     def __init__(self, transport: LoopbackTransport) -> None:
         self._transport = transport
-        self.letters: list[DeadLetter] = []
+        self.stored: list[DeadLetter] = []
 
     async def put(self, letter: DeadLetter, carrier: dict[str, str]) -> None:
         self._transport.check("_callboard.dead")
         self._transport.note(f"dead letter {letter.delivery.sequence}")
-        self.letters.append(letter)
+        self.stored.append(letter)
 
 
 class LoopbackTransport(BrokerTransport):
@@ -267,7 +267,7 @@ class LoopbackTransport(BrokerTransport):
     @property
     def letters(self) -> list[DeadLetter]:
         """Dead letters, oldest first."""
-        return self._dead_letters.letters
+        return self._dead_letters.stored
 
     @property
     def waiting(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 
 from attrs import frozen
@@ -37,6 +38,8 @@ class InMemoryStream:
         self.prefix = prefix
         self.messages: list[StoredMessage] = []
         self.consumers: dict[str, InMemoryConsumer] = {}
+        self.last = 0
+        """Sequence of the message that was stored last."""
         self._clock = clock
         self._window = duplicate_window
         self._stored: dict[str, tuple[int, float]] = {}
@@ -52,7 +55,8 @@ class InMemoryStream:
         message_id = frame.headers.get(wire.MESSAGE_ID)
         if message_id is not None and (before := self._duplicate(message_id)) is not None:
             return Receipt(frame.topic, identifier, self.name, before, duplicate=True)
-        message = StoredMessage(len(self.messages) + 1, frame)
+        self.last += 1
+        message = StoredMessage(self.last, frame)
         self.messages.append(message)
         if message_id is not None:
             self._stored[message_id] = (message.sequence, self._clock.time())
@@ -63,6 +67,24 @@ class InMemoryStream:
     def stored(self) -> Iterator[tuple[int, Frame]]:
         """Sequence and frame of all messages, oldest first."""
         return ((message.sequence, message.frame) for message in self.messages)
+
+    def find(self, sequence: int) -> Frame | None:
+        """The message with this sequence, unless it was removed."""
+        index = self._index(sequence)
+        return None if index is None else self.messages[index].frame
+
+    def remove(self, sequence: int) -> bool:
+        """Delete a message; whether there was one. The others keep their sequences."""
+        index = self._index(sequence)
+        if index is None:
+            return False
+        del self.messages[index]
+        return True
+
+    def _index(self, sequence: int) -> int | None:
+        index = bisect_left(self.messages, sequence, key=lambda message: message.sequence)
+        found = index < len(self.messages) and self.messages[index].sequence == sequence
+        return index if found else None
 
     def _duplicate(self, message_id: str) -> int | None:
         oldest = self._clock.time() - self._window
@@ -108,6 +130,10 @@ class InMemoryBroker:
             if stream.holds(topic):
                 return stream
         raise NoStreamError(topic)
+
+    def stream(self, name: str) -> InMemoryStream | None:
+        """The stream of that name."""
+        return self._streams.get(name)
 
     def publish(self, frame: Frame) -> Receipt:
         """Store a message. Raises `NoStreamError` or `MessageTooLargeError`; nothing is stored then."""
@@ -168,7 +194,7 @@ class InMemoryBroker:
         )
         stream.consumers[durable] = consumer
         if not from_start:
-            consumer.skip(len(stream.messages))
+            consumer.skip(stream.last)
         consumer.select(filters, stream.stored())
         return consumer
 

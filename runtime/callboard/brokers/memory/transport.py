@@ -8,12 +8,12 @@ from typing import Self
 from uuid import uuid4
 
 from callboard.brokers.attempts import NO_PAST, Attempts, Past
-from callboard.brokers.deadletter import DeadLetter, DeadLetters, dead_letter_frame
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.keeper import Keeper
 from callboard.brokers.mailbox import Kind, MailboxSpec, Order, Start
 from callboard.brokers.memory.broker import InMemoryBroker
 from callboard.brokers.memory.consumer import InMemoryConsumer
+from callboard.brokers.memory.deadletter import InMemoryDeadLetters
 from callboard.brokers.memory.mailboxes import InMemoryMailboxes
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.topic import overlap
@@ -39,14 +39,6 @@ class _Attempts(Attempts):
 
     async def record(self, delivery: BrokerDelivery, past: Past) -> None:
         self._pasts[delivery.durable, delivery.stream, delivery.sequence] = past
-
-
-class _DeadLetters(DeadLetters):
-    def __init__(self, broker: InMemoryBroker) -> None:
-        self._broker = broker
-
-    async def put(self, letter: DeadLetter, carrier: dict[str, str]) -> None:
-        self._broker.bury(dead_letter_frame(letter, carrier, self._broker.max_payload))
 
 
 class _ReplyBox(ReplyBox):
@@ -79,7 +71,7 @@ class InMemoryTransport(BrokerTransport):
         self.broker = broker or InMemoryBroker()
         self.clock = self.broker.clock
         self.attempts = _Attempts()
-        self.dead_letters = _DeadLetters(self.broker)
+        self.dead_letters = InMemoryDeadLetters(self.broker)
         self._keeper = Keeper(self.clock)
         self._opened: set[InMemoryMailboxes] = set()
 
@@ -111,6 +103,9 @@ class InMemoryTransport(BrokerTransport):
 
     def is_inbox(self, topic: str) -> bool:
         return topic.startswith(f"{INBOX}.")
+
+    def awaits(self, reply_topic: str) -> bool:
+        return reply_topic in self.broker.inboxes
 
     async def check_handled(self, topic: str) -> None:
         for consumer in self.broker.consumers(topic):

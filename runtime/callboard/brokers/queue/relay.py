@@ -175,7 +175,7 @@ class Relay:
     async def _try(self, delivery: BrokerDelivery) -> BaseException | None:
         """Forward, unless somebody filters it out; why it must be tried again, or None."""
         try:
-            if await delivery.admit():
+            if not delivery.is_misdirected and await delivery.admit():
                 await self._forward(delivery)
         except _UNREADABLE as error:
             logger.error("message %s of %s cannot be read: %s", delivery.sequence, delivery.durable, error)  # noqa: TRY400
