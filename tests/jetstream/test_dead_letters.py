@@ -255,7 +255,7 @@ async def adopts(js: JetStreamContext) -> bool:
 async def test_message_that_the_server_gives_up_on_becomes_a_dead_letter(
     nats_server: EmbeddedServer, transport: JetStreamTransport, client: Client, js: JetStreamContext
 ) -> None:
-    await transport.prepare(Topology([SPEC], ()))
+    await transport._topology.prepare([SPEC], ())  # without an adoption of its own
     async with adopting(nats_server):
         await eventually(lambda: adopts(js))
         await limited(client, "ORDERS", SPEC.durable)
@@ -279,7 +279,7 @@ async def _none(js: JetStreamContext) -> bool:
 async def test_what_was_given_up_while_nobody_ran_is_adopted_by_one_of_several_processes(
     nats_server: EmbeddedServer, transport: JetStreamTransport, client: Client, js: JetStreamContext
 ) -> None:
-    await transport.prepare(Topology([SPEC], ()))
+    await transport._topology.prepare([SPEC], ())  # without an adoption of its own
     async with adopting(nats_server):
         await eventually(lambda: adopts(js))
     await limited(client, "ORDERS", SPEC.durable)
@@ -293,6 +293,19 @@ async def test_what_was_given_up_while_nobody_ran_is_adopted_by_one_of_several_p
     assert sorted(letter.stream_sequence for letter in await letters(transport)) == list(range(1, 21))
 
 
+async def test_running_service_adopts(
+    nats_server: EmbeddedServer, transport: JetStreamTransport, client: Client, js: JetStreamContext
+) -> None:
+    async with service(nats_server, Orders, name="shop"):
+        await eventually(lambda: adopts(js))
+    await limited(client, "ORDERS", SPEC.durable)
+    await js.publish("orders.placed", b"1")
+    await give_up(js, SPEC.durable)
+
+    async with service(nats_server, Orders, name="shop"):
+        await eventually(lambda: has_letters(transport, 1))
+
+
 async def _kept(js: JetStreamContext, count: int) -> bool:
     return await advisories(js) == count
 
@@ -300,7 +313,7 @@ async def _kept(js: JetStreamContext, count: int) -> bool:
 async def test_nothing_is_adopted_of_durables_that_are_not_ours(
     nats_server: EmbeddedServer, transport: JetStreamTransport, client: Client, js: JetStreamContext
 ) -> None:
-    await transport.prepare(Topology([SPEC], ()))
+    await transport._topology.prepare([SPEC], ())  # without an adoption of its own
     async with adopting(nats_server):
         await eventually(lambda: adopts(js))
         await limited(client, "ORDERS", "theirs", durable_name="theirs", name="theirs", ack_policy="explicit")
@@ -317,7 +330,7 @@ async def test_nothing_is_adopted_of_durables_that_are_not_ours(
 async def test_advisory_waits_until_its_letter_can_be_stored(
     nats_server: EmbeddedServer, transport: JetStreamTransport, client: Client, js: JetStreamContext
 ) -> None:
-    await transport.prepare(Topology([SPEC], ()))
+    await transport._topology.prepare([SPEC], ())  # without an adoption of its own
     async with adopting(nats_server):
         await eventually(lambda: adopts(js))
         config = (await js.stream_info(DEAD_STREAM)).config
@@ -340,7 +353,7 @@ async def _redelivered(js: JetStreamContext) -> bool:
 async def test_adoption_goes_on_when_its_durable_was_deleted(
     nats_server: EmbeddedServer, transport: JetStreamTransport, client: Client, js: JetStreamContext
 ) -> None:
-    await transport.prepare(Topology([SPEC], ()))
+    await transport._topology.prepare([SPEC], ())  # without an adoption of its own
     async with adopting(nats_server):
         await eventually(lambda: _pulling(js))
         await js.delete_consumer(ADVISORY_STREAM, "callboard-adoption")

@@ -141,5 +141,5 @@ class BrokerTransport(Resource):
 
     @abstractmethod
     async def wait_closed(self) -> None:
-        """Wait while the connection lives. Raises `ConnectionLostError` when it is lost for good; one that can be restored
-        is."""
+        """Wait while the connection lives. Raises `ConnectionLostError` when it is lost for good; one that can be
+        restored is restored."""
