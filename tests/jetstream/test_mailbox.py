@@ -22,6 +22,7 @@ from callboard.brokers.transport import Topology
 from callboard.client import Board
 from callboard.embedded import EmbeddedServer
 from callboard.jetstream import ConnectionOptions, JetStreamTransport, mailbox
+from callboard.jetstream.adoption import DURABLE as ADOPTION
 from callboard.system import System
 from tests.jetstream.eventually import eventually
 from tests.jetstream.frozen import frozen
@@ -38,8 +39,13 @@ def only_mailbox(system: System) -> mailbox.JetStreamMailbox:
     """The one mailbox of a running system."""
     transport = system._transport
     assert isinstance(transport, JetStreamTransport)
-    (found,) = transport._mailboxes
+    [found] = boxes(transport)
     return found
+
+
+def boxes(transport: JetStreamTransport) -> list[mailbox.JetStreamMailbox]:
+    """The mailboxes of actors on a transport."""
+    return [box for box in transport._mailboxes if box.durable != ADOPTION]
 
 
 async def unsettled(js: JetStreamContext, durable: str) -> int:
@@ -472,7 +478,7 @@ async def test_message_that_waits_for_a_slot_keeps_its_lease(nats_server: Embedd
 def _lanes(system: System) -> list[Lane]:
     transport = system._transport
     assert isinstance(transport, JetStreamTransport)
-    return [box._lane for box in transport._mailboxes if box._lane is not None]
+    return [box._lane for box in boxes(transport) if box._lane is not None]
 
 
 async def test_two_processes_share_messages_and_each_runs_once(nats_server: EmbeddedServer, board: Board) -> None:

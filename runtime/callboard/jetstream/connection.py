@@ -13,6 +13,7 @@ import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Self
+from urllib.parse import ParseResult
 from uuid import uuid4
 
 from attrs import field, frozen
@@ -38,7 +39,9 @@ CONNECT_TIMEOUT = 2.0
 """Seconds for one server to answer."""
 RECONNECT_WAIT = 0.25
 """Seconds between two tries of one server: mailboxes resume soon after it is back."""
-PING_INTERVAL = 10
+PING_INTERVAL = 1
+LOST_PINGS = 3
+"""A server that answers no ping for 4 s is given up: sooner than an election ends, so that mailboxes are back then."""
 FLUSH_TIMEOUT = 2.0
 """Seconds after which a full send buffer stops blocking the sender; nats-py would block for ever."""
 PENDING_BYTES = 8 * 1024 * 1024
@@ -90,6 +93,7 @@ class NatsConnection(Resource):
         self.on_reconnect: list[Callable[[], None]] = []
         self.on_denied: list[Callable[[str, str], None]] = []
         self._failed: asyncio.Future[None] | None = None
+        self._servers: list[str] = []
         self._failures = 0
         self._gone = asyncio.Event()
         self._listeners: list[Listener] = []
@@ -110,6 +114,8 @@ class NatsConnection(Resource):
         self._watching = asyncio.create_task(self._watch(), name="callboard connection")
 
     async def _open(self) -> None:
+        # Those that the cluster announced count too: the one that we were given may be the one that is away.
+        self._servers = [*self.options.servers, *map(self._announced, self.client.discovered_servers)]
         self.client = Client()
         self._failures = 0
         self._refused.clear()
@@ -129,15 +135,20 @@ class NatsConnection(Resource):
             failed.cancel()
         self._check_server()
 
+    def _announced(self, uri: ParseResult) -> str:
+        """The address of an announced server, with user and password where ours have them in the address."""
+        given = self.options.servers[0].rpartition("@")[0].rpartition("//")[2]
+        return uri.geturl() if "@" in uri.netloc or not given else uri._replace(netloc=f"{given}@{uri.netloc}").geturl()
+
     async def _connect(self) -> None:
         await self.client.connect(
-            servers=list(self.options.servers),
+            servers=self._servers,
             name=self.options.name,
             connect_timeout=CONNECT_TIMEOUT,  # type: ignore[arg-type]
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]
             ping_interval=PING_INTERVAL,
-            max_outstanding_pings=2,
+            max_outstanding_pings=LOST_PINGS,
             pending_size=PENDING_BYTES,
             flush_timeout=FLUSH_TIMEOUT,
             error_cb=self._on_error,
@@ -267,7 +278,7 @@ class NatsConnection(Resource):
         self._last_error = text = _reason(error)
         if self._failed is not None:
             self._failures += 1
-            if self._failures >= len(self.options.servers) and not self._failed.done():
+            if self._failures >= len(self._servers) and not self._failed.done():
                 self._failed.set_result(None)
             return
         if denied := _DENIED.search(text):

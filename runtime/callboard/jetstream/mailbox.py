@@ -36,7 +36,12 @@ MISSED = 2.5
 """Heartbeats without any sign of life after which the pulls count as lost."""
 LONGEST_PATIENCE = 8
 """How many times longer than `MISSED` a silence is borne at most, after earlier ones."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
+SEARCH, LONG_SEARCH = 1.0, 16.0
+"""Seconds to look for the consumer before the next pull: in an election nothing answers, and a call would wait on. The
+long one is for a server that is busy, once an election must be over."""
+ELECTION = 12
+"""Searches in an election at most."""
 ALARM_PAUSE = 1.0
 """Seconds until a mailbox looks again for a stream or a durable that only a person can bring back."""
 
@@ -94,6 +99,7 @@ class JetStreamMailbox:
         self._puller: asyncio.Task[None] | None = None
         self._pause = 0.0
         self._suspect = False
+        self._searches = 0
 
     async def start(self, intake: Intake) -> None:
         """Begin to pull into `intake`. Returns when the subscription is sent. Raises `TopologyError`."""
@@ -187,7 +193,11 @@ class JetStreamMailbox:
         while self._suspect and self._lane is not None:
             self._suspect = False
             try:
-                await self._locate(self._lane)
+                async with asyncio.timeout(SEARCH if self._searches < ELECTION else LONG_SEARCH):
+                    await self._locate(self._lane)
+            except TimeoutError:  # the next pull tells whether there is a leader again
+                self._searches += 1
+                return
             except _RemovedError:
                 raise TopologyError(f"mailbox {self.durable}", "is gone: its durable was removed") from None
             except (TopologyError, ApiError) as error:
@@ -198,6 +208,7 @@ class JetStreamMailbox:
                 self._suspect = True
             if self._suspect:
                 await asyncio.sleep(ALARM_PAUSE)
+        self._searches = 0
         self._end_alarm()
 
     def _raise_alarm(self, reason: str) -> None:
@@ -252,10 +263,11 @@ class JetStreamMailbox:
         headers = message.headers or {}
         status = headers.get("Status", "")
         if status == "100":
+            self._end_alarm()
             return
         self._owed -= self._pulls.pop(message.subject.rpartition(".")[2], 0)
         reason = headers.get("Description", "")
-        if status in {"404", "408"} or "MaxBytes" in reason:
+        if status in {"404", "408"} or "MaxBytes" in reason or reason == "Batch Completed":
             self._pull_again()
         elif limit := _TOO_MANY.search(reason):
             self._most = int(limit[1])
