@@ -11,9 +11,10 @@ import pytest
 from callboard.embedded import EmbeddedServer
 from callboard.embedded.binary import find_binary
 from callboard.errors import MissingExtraError
+from tests.faults.report import pytest_addoption, pytest_configure
 from tests.postgres import postgres, postgres_server
 
-__all__ = ["nats_binary", "nats_server", "postgres", "postgres_server"]
+__all__ = ["nats_binary", "nats_server", "postgres", "postgres_server", "pytest_addoption", "pytest_configure"]
 
 
 @pytest.fixture(scope="session")

@@ -47,8 +47,14 @@ def run(  # noqa: PLR0913, PLR0917 - the options of the command
 ) -> None:
     """Run actors until Ctrl-C or SIGTERM, then drain.
 
-    Exit codes: 0 stopped, 2 wrong use, 3 no server, 5 the server contradicts the declarations, 70 an essential
-    actor failed for good.
+    A second signal shortens the grace period to 2 s, a third ends at once.
+
+    A worker process that dies is replaced, however often; one that keeps dying while it runs nothing, after a growing
+    pause of up to 30 s. What it ran is taken over.
+
+    Exit codes: 0 stopped, 1 the first worker failed, 2 wrong use, 3 no server, 5 the server contradicts the
+    declarations, 70 an essential actor failed for good. Once a worker was ready, only 70 and the end of the embedded
+    server (3) end the run by themselves.
     """
     if embedded and nats is not None:
         raise typer.BadParameter("--embedded runs a server of its own; leave out --nats")

@@ -26,11 +26,16 @@ __all__ = ["ExitCode", "exit_code_of"]
 
 
 class ExitCode(IntEnum):
-    """What a command ended with."""
+    """What a command ended with.
+
+    `callboard run` ends with a code other than `DONE` and `ACTOR_FAILED` only before a first worker was ready, because
+    trying again would not help then, and with `NO_SERVER` when its embedded server ended. A worker that dies later is
+    replaced, however often.
+    """
 
     DONE = 0
     ERROR_REPLY = 1
-    """The handler refused or failed."""
+    """The handler refused or failed. Of `run`: a worker failed before it was ready, in a way that has no code."""
     WRONG_USE = 2
     """A target, topic, header, setting or body that cannot be used; nothing was sent or started."""
     NO_SERVER = 3

@@ -1,26 +1,28 @@
 """The parent process of `callboard run`: starts workers, watches them, stops them, and does nothing else.
 
-Workers and the embedded server run in sessions of their own, so that Ctrl-C reaches only the parent.
+Workers and the embedded server run in sessions of their own, so that Ctrl-C reaches only the parent. It looks at what
+its workers run from outside alone, through shared memory, and speaks to no message system: what a dead worker left is
+settled by another one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import sys
+from collections.abc import Iterable
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 
-import cattrs
-import msgspec
 from attrs import frozen
 
 from callboard.backoff import Backoff
 from callboard.config import Config, NatsSettings
 from callboard.embedded import EmbeddedServer
 from callboard.system.exitcode import ExitCode
+from callboard.system.orphan import Orphan, explained
+from callboard.system.process import WorkerProcess
 from callboard.system.worker import Orders
 
 __all__ = ["Embedded", "Parent"]
@@ -31,6 +33,10 @@ KILL_MARGIN = 5.0
 """Seconds after the grace period until a worker that did not stop is killed."""
 STABLE = 30.0
 """Seconds after which a worker's earlier deaths are forgotten."""
+SHORT = 1.0
+"""Longest pause after a worker that died while it ran messages: they wait, and the next one finds the cause."""
+LOOK = 0.25
+"""Seconds between two looks for messages that run past their hard limit."""
 
 
 @frozen
@@ -51,7 +57,9 @@ class Parent:
         self._targets = targets
         self._config = config
         self._embedded = embedded
-        self._processes: set[asyncio.subprocess.Process] = set()
+        self._workers: set[WorkerProcess] = set()
+        self._orphans: dict[str, Orphan] = {}
+        """Messages of dead workers that nobody is to settle yet, by token."""
         self._stopping = asyncio.Event()
         self._signals = 0
         self._code = 0
@@ -84,63 +92,90 @@ class Parent:
             self._end(ExitCode.NO_SERVER)
 
     async def _run_workers(self) -> int:
-        async with asyncio.TaskGroup() as group:
-            for number in range(self._config.workers):
-                group.create_task(self._keep(number))
+        limits = asyncio.ensure_future(self._watch_limits())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(self._config.workers):
+                    group.create_task(self._keep(number))
+        finally:
+            limits.cancel()
+            await asyncio.wait([limits])
         return self._code
 
+    async def _watch_limits(self) -> None:
+        while not self._stopping.is_set():
+            for worker in tuple(self._workers):
+                worker.kill_if_hung()
+            await asyncio.sleep(LOOK)
+
     async def _keep(self, number: int) -> None:
-        """One worker, started again with backoff whenever it dies."""
+        """One worker, started again whenever it dies: at once where the cause is known and out of the way, soon where
+        messages wait for it, else with backoff."""
         backoff, deaths = Backoff(), 0
         clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
             begun = clock()
-            process, ready = await self._spawn()
-            code = await self._outlive(process)
+            worker = await self._spawn()
+            code = await self._outlive(worker)
+            ran, passed_on = worker.in_progress(), worker.not_settled()
+            worker.close()
             if self._stopping.is_set():
                 return
-            self._was_ready = self._was_ready or ready.done()
             if (code > 0 and not self._was_ready) or code == ExitCode.ACTOR_FAILED:
                 self._end(code)
                 return
-            deaths = 1 if clock() - begun > STABLE else deaths + 1
-            delay = backoff.delay(deaths - 1)
-            logger.error("worker %d (pid %d) %s; again in %.1f s", number, process.pid, _ending(code), delay)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(delay):
-                    await self._stopping.wait()
-
-    async def _spawn(self) -> tuple[asyncio.subprocess.Process, asyncio.Future[None]]:
-        """Start a worker; the future is done once it is ready."""
-        loop = asyncio.get_running_loop()
-        reading, writing = os.pipe()
-        orders = Orders(self._targets, self._config.reveal(), writing)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "callboard.system.worker",
-                stdin=asyncio.subprocess.PIPE,
-                pass_fds=[writing, *([self._lifeline] if self._lifeline is not None else [])],
-                start_new_session=True,
+            self._hand_over([*passed_on, *ran])
+            delay = 0.0
+            if not explained(ran):
+                deaths = 1 if clock() - begun > STABLE else deaths + 1
+                delay = min(backoff.delay(deaths - 1), SHORT if ran else inf)
+            logger.error(
+                "worker %d (pid %d) %s, messages in progress: %d; again in %.1f s",
+                number,
+                worker.pid,
+                _ending(code),
+                len(ran),
+                delay,
             )
-        except BaseException:
-            os.close(reading)
-            raise
-        finally:
-            os.close(writing)
-        ready = loop.create_future()
-        await loop.connect_read_pipe(lambda: _Status(ready, process.pid), os.fdopen(reading, "rb"))
-        self._processes.add(process)
-        assert process.stdin is not None  # noqa: S101 - PIPE was asked for
-        process.stdin.write(msgspec.json.encode(cattrs.unstructure(orders)) + b"\n")
-        if self._stopping.is_set():
-            _signal(process, signal.SIGTERM)
-        return process, ready
+            await self._pause(delay)
 
-    async def _outlive(self, process: asyncio.subprocess.Process) -> int:
+    async def _pause(self, seconds: float) -> None:
+        """Wait, unless everything stops."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    def _hand_over(self, orphans: Iterable[Orphan] = ()) -> None:
+        """Have orphans settled by a worker that is ready, the liveliest; where there is none, the next one does it."""
+        self._orphans.update((orphan.token, orphan) for orphan in orphans)
+        ready = [worker for worker in self._workers if worker.is_ready]
+        if ready and self._orphans:
+            max(ready, key=lambda worker: worker.last_pulse).adopt(self._take_orphans())
+
+    def _take_orphans(self) -> list[Orphan]:
+        orphans, self._orphans = self._orphans, {}
+        return [*orphans.values()]
+
+    async def _spawn(self) -> WorkerProcess:
+        def on_ready() -> None:
+            self._was_ready = True
+            logger.info("worker ready (pid %d)", worker.pid)
+            self._hand_over()
+
+        worker = await WorkerProcess.start(
+            Orders(self._targets, self._config.reveal()),
+            self._take_orphans(),
+            keep_open=[] if self._lifeline is None else [self._lifeline],
+            on_ready=on_ready,
+        )
+        self._workers.add(worker)
+        if self._stopping.is_set():
+            worker.send_signal(signal.SIGTERM)
+        return worker
+
+    async def _outlive(self, worker: WorkerProcess) -> int:
         """Wait for a worker's end; one that outlives its grace period is killed."""
-        ended = asyncio.ensure_future(process.wait())
+        ended = asyncio.ensure_future(worker.wait())
         try:
             stopping = asyncio.ensure_future(self._stopping.wait())
             await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -148,11 +183,11 @@ class Parent:
             if not ended.done():
                 await asyncio.wait({ended}, timeout=self._config.grace + KILL_MARGIN)
             if not ended.done():
-                logger.error("worker (pid %d) did not stop in time; killed", process.pid)
-                _signal(process, signal.SIGKILL)
+                logger.error("worker (pid %d) did not stop in time; killed", worker.pid)
+                worker.send_signal(signal.SIGKILL)
             return await ended
         finally:
-            self._processes.discard(process)
+            self._workers.discard(worker)
 
     def _on_signal(self) -> None:
         """The first stops, the second shortens the grace period, the third ends at once."""
@@ -164,26 +199,8 @@ class Parent:
     def _end(self, code: int, number: signal.Signals = signal.SIGTERM) -> None:
         self._code = self._code or code
         self._stopping.set()
-        for process in self._processes:
-            _signal(process, number)
-
-
-class _Status(asyncio.Protocol):
-    """Hears that a worker is ready."""
-
-    def __init__(self, ready: asyncio.Future[None], pid: int) -> None:
-        self._ready = ready
-        self._pid = pid
-
-    def data_received(self, data: bytes) -> None:  # noqa: ARG002
-        if not self._ready.done():
-            self._ready.set_result(None)
-            logger.info("worker ready (pid %d)", self._pid)
-
-
-def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        process.send_signal(number)
+        for worker in self._workers:
+            worker.send_signal(number)
 
 
 def _ending(code: int) -> str:

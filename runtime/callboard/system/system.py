@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
@@ -19,9 +19,13 @@ from callboard.config import Config
 from callboard.errors import DeclarationError
 from callboard.instrumentation import Instrumentation
 from callboard.routing.discovery import check_unicast
-from callboard.supervision import ChildSpec, Supervisor, SupervisorRunner
+from callboard.routing.running import Running
+from callboard.routing.solitude import Solitude
+from callboard.supervision import ChildSpec, State, Supervisor, SupervisorRunner
+from callboard.system.orphan import Orphan
 from callboard.system.override import SETTINGS, check_actors, reconfigured
 from callboard.system.provision import Provider, configured_providers, creator, providers
+from callboard.system.recovery import Recovery
 from callboard.telemetry import OpenTelemetryInstrumentation
 
 __all__ = ["Service", "System"]
@@ -56,6 +60,7 @@ class System:
         transport: BrokerTransport | None = None,
         instrumentation: Instrumentation | None = None,
         config: Config | None = None,
+        running: Running | None = None,
     ) -> None:
         config = (config or Config()).over(name=name, nats=nats, grace=grace)
         self._config = config
@@ -71,6 +76,9 @@ class System:
         check_unicast(a for plan in self._plans.values() for d, _ in plan.values() for a in d.actions)
         self._resources: dict[type[Any], Any] = {}
         self._runners: list[SupervisorRunner] = []
+        self._cells: dict[tuple[str, str], Cell] = {}
+        """The present life of each actor, by service and name."""
+        self._solitude = Solitude(running)
         self._stack: AsyncExitStack | None = None
 
     def _plan(self, tree: Supervisor) -> dict[str, tuple[ActorDeclaration, Callable[[Mapping[type[Any], Any]], Any]]]:
@@ -88,14 +96,19 @@ class System:
         """The door to publish and request on this system's connection."""
         return Board(self._transport, self._instrumentation)
 
-    async def start(self) -> None:
-        """Connect and start everything. Raises what stood in the way, with nothing left behind."""
+    async def start(self, before_actors: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Connect and start everything. Raises what stood in the way, with nothing left behind.
+
+        `before_actors` is awaited between the two: connection, streams and durables are there, and no mailbox is open.
+        """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._transport)
             for kind, opener in self._providers.items():
                 self._resources[kind] = await stack.enter_async_context(opener())
             stack.callback(self._resources.clear)
-            await self._prepare()
+            await self._transport.prepare(self.topology)
+            if before_actors is not None:
+                await before_actors()
             for service in self._services:
                 runner = SupervisorRunner(
                     service.tree, partial(self._cell, service.name), instrumentation=self._instrumentation
@@ -105,7 +118,9 @@ class System:
                 self._runners.append(runner)
             self._stack = stack.pop_all()
 
-    async def _prepare(self) -> None:
+    @property
+    def topology(self) -> Topology:
+        """The mailboxes and topics of all its actors; there is no need to be connected. Raises `DeclarationError`."""
         mailboxes = [
             mailbox
             for service in self._services
@@ -121,11 +136,40 @@ class System:
             for declaration, _ in plan.values()
             for topic in declaration.publishes
         ]
-        await self._transport.prepare(Topology(mailboxes, publishes))
+        return Topology(mailboxes, publishes)
+
+    def recovery(self, *, note: Callable[[Orphan], None], settled: Callable[[Orphan], None]) -> Recovery:
+        """What settles messages of workers that died, on this system's connection and by its handlers' policies."""
+        handlers = {
+            mailbox.durable: (action, mailbox)
+            for service in self._services
+            for declaration, _ in self._plans[service.name].values()
+            for action, mailbox in declaration.mailboxes(service.name)
+        }
+        return Recovery(self._transport, handlers, self._instrumentation, note=note, settled=settled)
+
+    @property
+    def alarms(self) -> Mapping[str, str]:
+        """Mailboxes that stand still until a person does something, by durable, with what is missing."""
+        return {durable: text for cell in self._cells.values() for durable, text in cell.alarms.items()}
+
+    @property
+    def ready(self) -> bool:
+        """Whether every actor runs and no mailbox stands still."""
+        states = [state.state for runner in self._runners for state in runner.states()]
+        return len(self._runners) == len(self._services) and set(states) <= {State.RUNNING} and not self.alarms
 
     def _cell(self, service: str, spec: ChildSpec) -> Cell:
         declaration, create = self._plans[service][spec.name]
-        return Cell(declaration, partial(create, self._resources), self._transport, service, self._instrumentation)
+        cell = self._cells[service, spec.name] = Cell(
+            declaration,
+            partial(create, self._resources),
+            self._transport,
+            service,
+            self._instrumentation,
+            self._solitude,
+        )
+        return cell
 
     async def wait(self) -> None:
         """Wait while everything can go on; raises why it cannot: `RestartLimitExceeded` of an essential actor, or

@@ -1,7 +1,8 @@
 """A worker process: the actors themselves.
 
-Started by `callboard run` as `python -m callboard.system.worker`, in a session of its own. Its standard input is
-both its orders (one line of JSON) and its lifeline: when the pipe closes, the parent is gone and the worker drains.
+Started by `callboard run` as `python -m callboard.system.worker`, in a session of its own. Its standard input brings
+its orders (one line of JSON), later the messages of workers that died (a line each time), and is its lifeline: when
+the pipe closes, the parent is gone and the worker drains.
 """
 
 from __future__ import annotations
@@ -11,25 +12,30 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
+from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import cattrs
 import msgspec
-from attrs import frozen
+from attrs import field, frozen
 
-from callboard.actors import declaration_of
 from callboard.config import Config, TelemetrySettings
 from callboard.errors import CallboardError
-from callboard.supervision import Supervisor
+from callboard.system.assembly import assemble
 from callboard.system.exitcode import exit_code_of
+from callboard.system.line import Lines
 from callboard.system.log import configure_logging
-from callboard.system.system import Service, System
-from callboard.system.target import load_services, service_name
+from callboard.system.orphan import Orphan
+from callboard.system.recovery import Recovery
+from callboard.system.system import System
+from callboard.system.table import RunningTable
+from callboard.system.target import service_name
 from callboard.telemetry import configure_telemetry
 
-__all__ = ["Orders", "main", "telemetry_variables"]
+__all__ = ["Orders", "Report", "ReportKind", "main", "telemetry_variables"]
 
 logger = logging.getLogger("callboard.worker")
 
@@ -38,6 +44,10 @@ SHORT_GRACE = 2.0
 """Seconds that are left after a second signal."""
 MARGIN = 0.5
 """Seconds of the grace period kept for handing back, flushing and closing."""
+FIRST_RECOVERY = 10.0
+"""Seconds for which a new worker waits until the messages of its predecessor are settled; then it begins without."""
+PULSE = 0.5
+"""Seconds between two signs of life in the table."""
 
 
 @frozen
@@ -48,35 +58,67 @@ class Orders:
     """Those of the command line; empty: the configuration's."""
     config: dict[str, Any]
     """What `Config.reveal` said: secrets go nowhere but through this pipe."""
-    status_fd: int
-    """Where the worker writes a line when it is ready."""
+    status_fd: int = -1
+    """Where the worker writes its reports."""
+    table_fd: int = -1
+    """Shared memory in which it notes what it runs."""
+    orphans: list[Orphan] = field(factory=list[Orphan])
+    """Messages of workers that died, to be settled before its own work begins."""
+
+
+class ReportKind(StrEnum):
+    """What a worker tells its parent."""
+
+    READY = "ready"
+    """It handles messages."""
+    NOTED = "noted"
+    """What is to be known of an orphan, should this worker die before it has settled it."""
+    SETTLED = "settled"
+    """Nobody need settle this orphan again."""
+    DRAINED = "drained"
+    """It has ended its work in order; what it still runs ignores its cancellation."""
+
+
+@frozen
+class Report:
+    """One line from a worker."""
+
+    kind: ReportKind
+    orphan: Orphan | None = None
 
 
 class Worker:
     """Runs until a signal, the end of the parent, or a failure that cannot be lived with."""
 
-    def __init__(self, targets: list[str], config: Config, status_fd: int) -> None:
-        self._targets = targets
+    def __init__(self, orders: Orders, config: Config) -> None:
+        self._orders = orders
         self._config = config
-        self._status_fd = status_fd
+        self._table = RunningTable(orders.table_fd)
+        os.close(orders.table_fd)
+        os.set_inheritable(orders.status_fd, False)  # noqa: FBT003 - its only argument
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace = max(0.0, config.grace - MARGIN)
+        self._recovery: Recovery | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Returns after a drain that was asked for; raises what else ended it."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
-        await loop.connect_read_pipe(lambda: _Lifeline(self._on_parent_gone), sys.stdin)
-        system = self._system()
+        await loop.connect_read_pipe(lambda: Lines(self._on_orphans, self._on_parent_gone), sys.stdin)
+        life = asyncio.create_task(self._show_life())
+        system = assemble(self._orders.targets, self._config, grace=self._grace, running=self._table)
         try:
-            await self._unless_stopped(system.start())
+            await self._unless_stopped(system.start(partial(self._settle_first, system)))
             if not self._stop.is_set():
-                self._report_ready()
+                self._report(ReportKind.READY)
                 await self._unless_stopped(system.wait())
         finally:
             await self._end(system)
+            self._report(ReportKind.DRAINED)
+            life.cancel()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
         """Do the work until it is done or a stop is asked for; raises what the work raised."""
@@ -88,15 +130,37 @@ class Worker:
         with suppress(asyncio.CancelledError):
             await working
 
-    def _system(self) -> System:
-        config = self._config
-        services = load_services(self._targets or config.services, config.name or None, config.supervision)
-        if self._targets:
-            config = config.over(actors=_only(config.actors, services))
-        return System(services, grace=self._grace, config=config)
+    def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do something beside the actors, until it is done or a stop begins."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _show_life(self) -> None:
+        while True:
+            self._table.pulse()
+            await asyncio.sleep(PULSE)
+
+    async def _settle_first(self, system: System) -> None:
+        """Settle what a predecessor left; what takes long goes on beside the actors."""
+        self._recovery = system.recovery(
+            note=lambda orphan: self._report(ReportKind.NOTED, orphan),
+            settled=lambda orphan: self._report(ReportKind.SETTLED, orphan),
+        )
+        if self._orders.orphans:
+            await asyncio.wait({self._own(self._recovery.settle(self._orders.orphans))}, timeout=FIRST_RECOVERY)
+
+    def _on_orphans(self, line: bytes) -> None:
+        """A sibling died; this worker is ready, else it would not be asked."""
+        orphans = cattrs.structure(msgspec.json.decode(line), list[Orphan])
+        if self._recovery is not None and not self._stop.is_set():
+            self._own(self._recovery.settle(orphans))
 
     async def _end(self, system: System) -> None:
         """Stop within the grace period; a second signal shortens it."""
+        for task in tuple(self._tasks):
+            task.cancel()
         ending, hurrying = asyncio.create_task(system.stop(self._grace)), asyncio.create_task(self._hurry.wait())
         await asyncio.wait([ending, hurrying], return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
@@ -117,27 +181,9 @@ class Worker:
             logger.warning("the parent process is gone; stopping")
         self._stop.set()
 
-    def _report_ready(self) -> None:
+    def _report(self, kind: ReportKind, orphan: Orphan | None = None) -> None:
         with suppress(OSError):
-            os.write(self._status_fd, b"ready\n")
-            os.close(self._status_fd)
-
-
-class _Lifeline(asyncio.Protocol):
-    """Notices when the other end of standard input is closed."""
-
-    def __init__(self, on_end: Callable[[], None]) -> None:
-        self._on_end = on_end
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self._on_end()
-
-
-def _only(actors: Mapping[str, Any], services: Sequence[Service]) -> dict[str, Any]:
-    """What a configuration says about actors that run here; it may be for more services than were asked for."""
-    specs = [spec for service in services for spec in service.tree.walk()]
-    running = {declaration_of(spec.target).name for spec in specs if not isinstance(spec.target, Supervisor)}
-    return {name: options for name, options in actors.items() if name in running}
+            os.write(self._orders.status_fd, msgspec.json.encode(cattrs.unstructure(Report(kind, orphan))) + b"\n")
 
 
 def telemetry_variables(settings: TelemetrySettings, environment: Mapping[str, str]) -> dict[str, str]:
@@ -156,7 +202,7 @@ def main() -> int:
     """Read the orders, run, and return the exit code. Errors are one line on standard error."""
     orders = cattrs.structure(msgspec.json.decode(sys.stdin.buffer.readline()), Orders)
     try:
-        _run(orders.targets, Config(**orders.config), orders.status_fd)
+        _run(orders)
     except CallboardError as error:
         sys.stderr.write(f"callboard: {error}\n")
         return exit_code_of(error) or 1
@@ -166,12 +212,13 @@ def main() -> int:
     return 0
 
 
-def _run(targets: list[str], config: Config, status_fd: int) -> None:
+def _run(orders: Orders) -> None:
+    config = Config(**orders.config)
     configure_logging(config.log_level)
     os.environ.update(telemetry_variables(config.telemetry, os.environ))
-    telemetry = configure_telemetry(config.name or ",".join(map(service_name, targets or config.services)))
+    telemetry = configure_telemetry(config.name or ",".join(map(service_name, orders.targets or config.services)))
     try:
-        asyncio.run(Worker(targets, config, status_fd).run())
+        asyncio.run(Worker(orders, config).run())
     finally:
         telemetry.shutdown(TELEMETRY_SHUTDOWN)
 
