@@ -6,11 +6,13 @@ STAMP := $(VENV)/.installed
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test mutants lint format types clean
+.PHONY: help install demo test mutants faults soak lint format types clean
 help:
 	@echo "make demo    the reference application on a month of real flights"
 	@echo "make test    the whole suite, against a real NATS server"
 	@echo "make mutants does the suite notice? kept defects, each in a copy of the package, in about 5 minutes"
+	@echo "make faults  kills, freezes and starves real processes; prints figures and writes docs/faults.md, in about 10 minutes"
+	@echo "make soak    the same at random for longer: make soak ARGS='--minutes 60 --seed 7'"
 	@echo "make lint    ruff, import-linter, mypy, pyright"
 	@echo "make format  let ruff rewrite what it can"
 	@echo "make clean   remove the virtual environment and caches"
@@ -33,6 +35,12 @@ test: $(STAMP)
 
 mutants: $(STAMP)
 	$(BIN)/python -m tests.mutants.run $(ARGS)
+
+faults: $(STAMP)
+	$(BIN)/python -m pytest tests/faults --faults-report docs/faults.md $(ARGS)
+
+soak: $(STAMP)
+	$(BIN)/python -m tests.faults.soak $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

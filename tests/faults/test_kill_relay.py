@@ -19,6 +19,7 @@ from callboard.database import DatabaseBrokerPublisherQueue
 from callboard.embedded import EmbeddedServer
 from callboard.jetstream import ConnectionOptions, JetStreamTransport
 from tests.faults.process import Processes
+from tests.faults.report import Figures
 from tests.jetstream.eventually import eventually
 
 ROWS, KEYS, KILLS = 5000, 25, 20
@@ -38,7 +39,7 @@ async def fill(database: str) -> None:
 
 @pytest.mark.timeout(240)
 async def test_each_row_is_published_once_and_in_order_however_often_its_relay_dies(
-    database: str, nats_server: EmbeddedServer
+    database: str, nats_server: EmbeddedServer, figures: Figures
 ) -> None:
     """Two relays compete on PostgreSQL; a file of SQLite has one at a time."""
     competing = 1 if database.startswith("sqlite") else 2
@@ -60,7 +61,15 @@ async def test_each_row_is_published_once_and_in_order_however_often_its_relay_d
         finally:
             await relays.end()
 
-        assert await stored(js) == ROWS
+        count = await stored(js)
+        figures(
+            "relay of an outbox SIGKILLed, 20 times",
+            database=database.partition(":")[0],
+            rows=ROWS,
+            published=count,
+            kills=KILLS,
+        )
+        assert count == ROWS
         assert await numbers(js) == {f"orders.{key}": list(range(key, ROWS, KEYS)) for key in range(KEYS)}
 
 

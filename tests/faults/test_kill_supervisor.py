@@ -14,6 +14,7 @@ from callboard.client import Board
 from callboard.embedded import EmbeddedServer
 from callboard.jetstream import ConnectionOptions, JetStreamTransport
 from tests.cli.command import CommandLine, Running, command_line
+from tests.faults.report import Figures
 from tests.jetstream.eventually import eventually
 
 EVENTS = 2000
@@ -70,7 +71,7 @@ async def kill(running: Running, worker: int) -> None:
 
 @pytest.mark.parametrize("victims", ["supervisor", "supervisor and server"])
 async def test_every_acknowledged_event_has_its_effect(
-    nats_server: EmbeddedServer, tmp_path: Path, victims: str
+    nats_server: EmbeddedServer, tmp_path: Path, victims: str, figures: Figures
 ) -> None:
     acknowledged: list[int] = []
     turn = asyncio.Semaphore(20)
@@ -99,6 +100,14 @@ async def test_every_acknowledged_event_has_its_effect(
         await publishing
         await at_least(command.folder, EVENTS)
 
-        assert set(effects(command.folder)) == set(acknowledged) == set(range(EVENTS))
+        runs = effects(command.folder)
+        figures(
+            "supervisor, its worker and the server SIGKILLed together",
+            killed=victims,
+            acknowledged=len(acknowledged),
+            lost=len(set(acknowledged) - set(runs)),
+            run_again=runs.total() - len(runs),
+        )
+        assert set(runs) == set(acknowledged) == set(range(EVENTS))
         running.signal(signal.SIGTERM)
         assert await running.ended() == 0

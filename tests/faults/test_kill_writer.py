@@ -18,6 +18,7 @@ from callboard.embedded import EmbeddedServer
 from callboard.jetstream import ConnectionOptions, JetStreamTransport
 from tests.faults.process import Processes
 from tests.faults.relay import relaying
+from tests.faults.report import Figures
 from tests.faults.shop import ORDERS, create_tables
 from tests.jetstream.eventually import eventually
 
@@ -42,7 +43,9 @@ async def is_empty(queue: DatabaseBrokerPublisherQueue) -> bool:
 
 
 @pytest.mark.timeout(180)
-async def test_each_committed_order_is_published_once_and_no_other(database: str, nats_server: EmbeddedServer) -> None:
+async def test_each_committed_order_is_published_once_and_no_other(
+    database: str, nats_server: EmbeddedServer, figures: Figures
+) -> None:
     """Killed ten times between and inside its transactions."""
     engine = make_engine(database)
     await create_tables(engine)
@@ -65,6 +68,14 @@ async def test_each_committed_order_is_published_once_and_no_other(database: str
         async with engine.connect() as connection:
             rows = (await connection.execute(select(ORDERS.c.identifier).order_by(ORDERS.c.number))).scalars()
             committed = [str(identifier) for identifier in rows]
-        assert [await identifier_at(js, number + 1) for number in range(await stored(js))] == committed
+        published = [await identifier_at(js, number + 1) for number in range(await stored(js))]
+        figures(
+            "writer of an outbox SIGKILLed, 10 times",
+            database=database.partition(":")[0],
+            committed=len(committed),
+            published=len(published),
+            kills=KILLS,
+        )
+        assert published == committed
         assert len(committed) >= KILLS * MORE
     await engine.dispose()

@@ -140,6 +140,8 @@ class Comparison:
         if (lost := await self._lost(spec, topics)) is not None:
             return lost
         info = await self._snapshot.stream(spec.name)
+        if info is not None and any(covers(subject, topics) for subject in info.subjects):
+            return _existing(info, spec)  # another process has made it just now
         others = await self._others(spec)
         if others or (info is not None and not home.mapped):
             return _refused(spec.name, _in_the_way(spec, topics, info, others), info)

@@ -17,12 +17,15 @@ __all__ = ["weighed"]
 logger = logging.getLogger("callboard.mailbox")
 
 
-def weighed(lane: Lane, delivery: BrokerDelivery, verdict: Verdict, clock: Clock) -> Verdict:
+def weighed(lane: Lane, delivery: BrokerDelivery, verdict: Verdict, clock: Clock, *, first: bool) -> Verdict:
     """What a verdict becomes when its mailbox is looked at as well.
 
     A mailbox pauses while what its handler needs is away: the message system, what a failure rule calls `pause`, or
     whatever makes half of its last messages fail. A message that fails then is handed back and costs no attempt, unless
     its caller would have given up by the next try. The first success ends the pause.
+
+    `first` says that this was the message's first attempt: only those are counted. Bad messages that wait for their
+    retries come together at the end of a load, and would look like an outage.
     """
     if verdict.failure is None or verdict.failure is FailureClass.REFUSAL:
         _note_success(lane, delivery, verdict)
@@ -32,6 +35,8 @@ def weighed(lane: Lane, delivery: BrokerDelivery, verdict: Verdict, clock: Clock
         lane.pause(now + verdict.delay)
         return verdict
     if verdict.outage is Outage.NO:
+        return verdict
+    if verdict.outage is Outage.MAYBE and not first and lane.is_open:
         return verdict
     seconds = _pause(lane, delivery, verdict, now)
     if not seconds or seconds > remaining(delivery, clock):

@@ -128,7 +128,7 @@ class Processing:
         try:
             verdict = await self._attempt(slot, action, delivery, limit)
             if verdict.failure is not None or lane.switch.failures or not lane.is_open:
-                verdict = weighed(lane, delivery, verdict, self._transport.clock)
+                verdict = weighed(lane, delivery, verdict, self._transport.clock, first=slot.attempt == 1)
             else:
                 lane.switch.quiet += 1
             if span is not NO_SPAN:

@@ -25,6 +25,7 @@ class Solitude:
         self.closed = False
         """Whether a suspect runs, or waits for what runs to end."""
         self._running = 0
+        self._suspects = 0
         self._suspect = asyncio.Lock()
         self._changed: list[asyncio.Future[None]] = []
 
@@ -50,16 +51,19 @@ class Solitude:
 
     @asynccontextmanager
     async def alone(self) -> AsyncGenerator[None]:
-        """Keep others out; the block begins when nothing else runs. Suspects take turns."""
-        async with self._suspect:
-            self.closed = True
-            try:
+        """Keep others out; the block begins when nothing else runs. Suspects take turns, and
+        go before others."""
+        self._suspects += 1
+        self.closed = True
+        try:
+            async with self._suspect:
                 while self._running:
                     await self._change()
                 yield
-            finally:
-                self.closed = False
-                self._wake()
+        finally:
+            self._suspects -= 1
+            self.closed = self._suspects > 0
+            self._wake()
 
     async def _change(self) -> None:
         change = asyncio.get_running_loop().create_future()
