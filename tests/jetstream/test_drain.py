@@ -83,11 +83,6 @@ async def opened(transport: JetStreamTransport, spec: MailboxSpec) -> tuple[Brok
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.xfail(
-    strict=False,
-    reason="the server counts messages as handed over that it was about to send when the mailbox left: they come again "
-    "only after their lease",
-)
 async def test_whatever_arrives_during_a_drain_reaches_somebody_else_at_once(
     nats_server: EmbeddedServer, transport: JetStreamTransport, js: JetStreamContext
 ) -> None:

@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 from urllib.parse import ParseResult
 from uuid import uuid4
 
@@ -79,6 +79,18 @@ class ConnectionOptions:
         return cls(config.nats.servers or (DEFAULT_SERVER,), config.group, config.nats)
 
 
+class _OrderedClient(Client):
+    """nats-py's `flush()` and `drain()` write their PING ahead of what waits to be sent.
+
+    Its PONG then says nothing about that: not that the server has it, nor, after an UNSUB, that no message follows.
+    """
+
+    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
+        if future is not None:  # somebody waits for its PONG
+            await self._flush_pending(force_flush=True)
+        await super()._send_ping(future)  # pyright: ignore[reportUnknownMemberType]
+
+
 class NatsConnection(Resource):
     """A connection that reconnects for ever and says when it did. What listens on it goes on listening.
 
@@ -89,7 +101,7 @@ class NatsConnection(Resource):
     def __init__(self, options: ConnectionOptions) -> None:
         super().__init__()
         self.options = options
-        self.client = Client()
+        self.client: Client = _OrderedClient()
         self.on_reconnect: list[Callable[[], None]] = []
         self.on_denied: list[Callable[[str, str], None]] = []
         self._failed: asyncio.Future[None] | None = None
@@ -116,7 +128,7 @@ class NatsConnection(Resource):
     async def _open(self) -> None:
         # Those that the cluster announced count too: the one that we were given may be the one that is away.
         self._servers = [*self.options.servers, *map(self._announced, self.client.discovered_servers)]
-        self.client = Client()
+        self.client = _OrderedClient()
         self._failures = 0
         self._refused.clear()
         self._failed = asyncio.get_running_loop().create_future()
