@@ -13,7 +13,7 @@ from nats.errors import Error as NatsError
 from callboard.brokers.deadletter import DEAD_STREAM, DEAD_TOPIC, DeadLetter, DeadLetters, dead_letter_frame
 from callboard.brokers.letter import StoredLetter, read_letter
 from callboard.brokers.topic import matches
-from callboard.errors import NoDeadLetterError, TopologyError
+from callboard.errors import NoDeadLetterError, NoStreamError, PublishRefusedError, TopologyError
 from callboard.jetstream.acknowledgement import AcknowledgedPublisher
 from callboard.jetstream.api import ApiError, ConsumerInfo, JetStreamApi, UnavailableError
 from callboard.jetstream.connection import NatsConnection
@@ -41,7 +41,14 @@ class JetStreamDeadLetters(DeadLetters):
 
     async def put(self, letter: DeadLetter, carrier: dict[str, str]) -> None:
         frame = dead_letter_frame(letter, carrier, self._connection.max_payload)
-        await self._publisher.publish_raw(frame.topic, frame.body, frame.headers)
+        try:
+            await self._publisher.publish_raw(frame.topic, frame.body, frame.headers)
+        except NoStreamError as error:
+            raise PublishRefusedError(
+                frame.topic,
+                f"the stream {DEAD_STREAM} is missing; restore it, or make an empty one with "
+                f"'callboard topology apply --recreate {DEAD_STREAM} TARGET'",
+            ) from error
 
     async def letters(self) -> AsyncIterator[StoredLetter]:
         last = await self._last()
