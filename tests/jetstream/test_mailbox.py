@@ -210,6 +210,8 @@ async def test_deleted_consumer_is_made_again_without_a_restart_of_the_actor(
             seen.append(number)
 
     async with service(nats_server, Worker) as system:
+        # A pull that meets the deletion on its way is dropped without a word: that takes 2.5 s without a heartbeat.
+        await eventually(lambda: pulls(js, durable_of(Worker, "work.do")))
         await js.delete_consumer("WORK", durable_of(Worker, "work.do"))
         deleted = time.monotonic()
 
@@ -218,6 +220,11 @@ async def test_deleted_consumer_is_made_again_without_a_restart_of_the_actor(
 
         assert time.monotonic() - deleted < 2
     assert len(starts) == 1
+
+
+async def pulls(js: JetStreamContext, durable: str) -> bool:
+    """Whether a pull waits at the server."""
+    return bool((await js.consumer_info("WORK", durable)).num_waiting)
 
 
 async def test_attempts_are_kept_when_the_consumer_is_deleted(
