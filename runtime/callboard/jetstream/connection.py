@@ -210,13 +210,20 @@ class NatsConnection(Resource):
             now = self.client.stats["in_msgs"]
             looks = looks + 1 if now == heard and self.client.is_connected else 0
             heard = now
-            if looks >= SILENT_LOOKS and self._may_probe:
-                await self._knock(deaf=looks >= DEAF_LOOKS)
+            try:
+                if self.client.is_closed:
+                    self._replace()
+                elif looks >= SILENT_LOOKS and self._may_probe:
+                    await self._knock(deaf=looks >= DEAF_LOOKS)
+            except Exception:
+                logger.exception("the connection to %s could not be looked at", self.options.secret_free)
 
     async def _knock(self, *, deaf: bool) -> None:
         if deaf:
             logger.error("the connection to %s hears nothing any more", self.options.secret_free)
-            await asyncio.wait({asyncio.ensure_future(self._close())}, timeout=CONNECT_TIMEOUT)
+            closing = asyncio.ensure_future(self._close())
+            closing.add_done_callback(_taken)
+            await asyncio.wait({closing}, timeout=CONNECT_TIMEOUT)
             self._replace()
             return
         with suppress(NatsError):

@@ -81,7 +81,6 @@ class JetStreamTransport(BrokerTransport):
         await self._publisher.start()
         await self._boxes.start()
         self._keeper.start()
-
         self._noting = asyncio.create_task(self._note_for_ever(), name="callboard floors")
 
     async def _note_for_ever(self) -> None:

@@ -51,8 +51,8 @@ class Solitude:
 
     @asynccontextmanager
     async def alone(self) -> AsyncGenerator[None]:
-        """Keep others out; the block begins when nothing else runs. Suspects take turns, and
-        go before others."""
+        """Keep others out; the block begins when nothing else runs. Suspects take turns, and go
+        before others."""
         self._suspects += 1
         self.closed = True
         try:
