@@ -14,6 +14,8 @@ from uuid import UUID
 
 from attrs import frozen
 
+from callboard.statistics import Statistics
+
 __all__ = [
     "NO_INSTRUMENTATION",
     "NO_SPAN",
@@ -159,6 +161,10 @@ class Instrumentation:
 
     Source of the names: OpenTelemetry semantic conventions 1.44.0, messaging.
     """
+
+    def __init__(self) -> None:
+        self.statistics = Statistics()
+        """What everything that this instance was handed to counts."""
 
     def publish(self, topic: str, identifier: UUID) -> Span:  # noqa: ARG002
         """`publish <topic>`, PRODUCER: from the call to the acknowledgement."""

@@ -10,6 +10,7 @@ from typing import Final
 
 __all__ = [
     "ACTOR",
+    "ACTOR_STATE",
     "BODY_SIZE",
     "CONSUMER_GROUP",
     "CONVERSATION_ID",
@@ -20,6 +21,7 @@ __all__ = [
     "MESSAGE_ID",
     "OPERATION",
     "OPERATION_TYPE",
+    "QUEUE",
     "SCHEMA_URL",
     "SERVER_ADDRESS",
     "SERVER_PORT",
@@ -60,3 +62,5 @@ SERVER_PORT: Final = "server.port"
 FUNCTION: Final = "code.function.name"
 ERROR_TYPE: Final = "error.type"
 ACTOR: Final = "callboard.actor"
+ACTOR_STATE: Final = "callboard.actor.state"
+QUEUE: Final = "callboard.queue"

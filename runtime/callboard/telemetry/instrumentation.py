@@ -41,6 +41,7 @@ class OpenTelemetryInstrumentation(Instrumentation):
         *,
         server: tuple[str, int] | None = None,
     ) -> None:
+        super().__init__()
         self._provider = tracer_provider
         self._recorder: _Recorder | None = None
         self._system: _Attributes = {names.SYSTEM: names.SYSTEM_NATS}

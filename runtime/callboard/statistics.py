@@ -1,0 +1,62 @@
+"""What a process counts, as plain numbers: an update costs 0.1 microseconds, a counter of an SDK 13.
+
+Who handles, publishes or settles adds to these; telemetry, health and service discovery read them. They belong to an
+`Instrumentation`, not to an actor: a restarted actor goes on counting where the last one ended.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from attrs import define, field
+
+__all__ = ["MailboxStatistics", "Statistics"]
+
+
+@define(eq=False)
+class MailboxStatistics:
+    """One mailbox, as this process sees it. What ends in `_now` goes up and down, all else only up."""
+
+    durable: str
+    actor: str
+    topic: str
+    """Topic template."""
+    consumed: Counter[str] = field(init=False, factory=Counter[str])
+    """Deliveries that were settled, by error type; an empty one for those that were handled or refused."""
+    seconds: float = field(init=False, default=0.0)
+    """Time that handlers took."""
+    dead_letters: Counter[str] = field(init=False, factory=Counter[str])
+    """Messages given up, by error type."""
+    redelivered: int = field(init=False, default=0)
+    """Deliveries of messages that had been delivered before."""
+    duplicates: int = field(init=False, default=0)
+    """Messages not handled because they had been."""
+    leases_lost: int = field(init=False, default=0)
+    """Failures not settled because their lease had run out."""
+    credit_now: int = field(init=False, default=0)
+    """Messages asked for that have not come yet."""
+    lag_now: int = field(init=False, default=0)
+    """Messages that nobody was handed yet, anywhere."""
+    ack_pending_now: int = field(init=False, default=0)
+    """Messages handed to somebody and not settled, anywhere."""
+    age_now: float = field(init=False, default=0.0)
+    """Seconds since the oldest message that is not settled was stored; 0.0 when there is none."""
+
+
+@define(eq=False)
+class Statistics:
+    """Everything that one process counts."""
+
+    mailboxes: dict[str, MailboxStatistics] = field(init=False, factory=dict[str, MailboxStatistics])
+    """By durable."""
+    sent: Counter[tuple[str, str, str]] = field(init=False, factory=Counter[tuple[str, str, str]])
+    """Messages sent, by operation (`publish`, `request`, `reply`, …), topic template and error type (empty: stored)."""
+    loop_lag_now: float = field(init=False, default=0.0)
+    """Seconds by which the process's timer was late the last time: what blocks the event loop."""
+
+    def mailbox(self, durable: str, actor: str, topic: str) -> MailboxStatistics:
+        """The numbers of one mailbox; the same object each time."""
+        found = self.mailboxes.get(durable)
+        if found is None:
+            found = self.mailboxes[durable] = MailboxStatistics(durable, actor, topic)
+        return found
