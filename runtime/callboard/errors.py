@@ -22,6 +22,7 @@ __all__ = [
     "DatabaseUnavailableError",
     "DeadlineExceededError",
     "DeclarationError",
+    "DeliveriesExhaustedError",
     "HandlerTimeoutError",
     "HeaderError",
     "InvalidArgumentError",
@@ -382,6 +383,17 @@ class WorkerDiedError(CallboardError):
     def __init__(self, deaths: int) -> None:
         self.deaths = deaths
         super().__init__(f"{deaths} worker processes died while they ran this message, the last one ran nothing else")
+
+
+class DeliveriesExhaustedError(CallboardError):
+    """The server delivers a message no more, because an operator limited its durable's deliveries."""
+
+    label = "MaxDeliveries"
+    """The error type on its dead letter."""
+
+    def __init__(self, deliveries: int) -> None:
+        self.deliveries = deliveries
+        super().__init__(f"the server delivers it no more after {deliveries} deliveries, the durable's limit")
 
 
 class DeadlineExceededError(CallboardError, TimeoutError):

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 from nats.aio.client import Client
@@ -27,12 +28,13 @@ from callboard.brokers.mailbox import Kind, MailboxSpec
 from callboard.brokers.topic import TopicTemplate
 from callboard.brokers.transport import Topology
 from callboard.client import DeadLetterReplay
-from callboard.config import Manage, StreamSettings
+from callboard.config import Config, Manage, StreamSettings
 from callboard.embedded import EmbeddedServer
 from callboard.errors import MessageTooLargeError, ReplayRefusedError, TopologyError
 from callboard.jetstream import ConnectionOptions, JetStreamTransport
 from callboard.jetstream.adoption import ADVISORY_STREAM, Adoption
 from callboard.jetstream.deadletter import stored_message
+from callboard.jetstream.topology import topology_of
 from callboard.telemetry import OpenTelemetryInstrumentation
 from tests.jetstream.eventually import eventually
 from tests.jetstream.service import service
@@ -184,7 +186,7 @@ async def test_replay_carries_the_original_and_nothing_that_was_true_of_its_firs
         "Callboard-Id": sent["Callboard-Id"],
         "Callboard-Strategy": "multicast",
         "shelf": "3",
-        "Nats-Msg-Id": "replay:1",
+        "Nats-Msg-Id": f"replay:1:{sent['Callboard-Id']}",
         "Nats-Expected-Stream": "ORDERS",
         "Callboard-Target": letter.durable,
         "Callboard-Replay-Of": f"ORDERS:{original.seq}",
@@ -274,6 +276,43 @@ async def test_message_that_the_server_gives_up_on_becomes_a_dead_letter(
 
 async def _none(js: JetStreamContext) -> bool:
     return await advisories(js) == 0
+
+
+async def test_caller_whose_message_the_server_gives_up_on_gets_an_error_reply(
+    nats_server: EmbeddedServer, transport: JetStreamTransport, client: Client, js: JetStreamContext
+) -> None:
+    await transport._topology.prepare([SPEC], ())  # without an adoption of its own
+    replies = await client.subscribe("_INBOX.caller")
+    async with adopting(nats_server):
+        await eventually(lambda: adopts(js))
+        await limited(client, "ORDERS", SPEC.durable)
+        asked = {"Callboard-Reply-Topic": "_INBOX.caller", "Callboard-Id": str(UUID(int=7))}
+        await js.publish("orders.placed", b"1", headers=asked)
+        await give_up(js, SPEC.durable)
+        reply = await replies.next_msg(timeout=5)
+
+    assert reply.headers is not None
+    assert (reply.headers["Callboard-Status"], reply.headers["Callboard-Id"]) == ("500", str(UUID(int=7)))
+    assert json.loads(reply.data)["error"]["type"] == "DeliveriesExhaustedError"
+
+
+async def test_letter_of_a_stream_that_was_made_again_is_no_copy_of_the_former_ones(
+    nats_server: EmbeddedServer, transport: JetStreamTransport, js: JetStreamContext
+) -> None:
+    """Both messages have the same place and name no identifier, and all happens within the duplicate window."""
+    for number in (b"1", b"2"):
+        async with service(nats_server, Orders, name="shop") as system:
+            await js.publish("orders.placed", number)
+            await eventually(lambda number=number: has_letters(transport, int(number)))
+            await js.delete_stream("ORDERS")
+            await eventually(lambda system=system: not system.ready)
+        async with topology_of(Config(nats=nats_server.url)) as manager:
+            await manager.apply(Topology([SPEC], ()), recreate=["ORDERS"])
+
+    first, second = await letters(transport)
+    assert (first.stream_sequence, first.body) == (1, b"1")
+    assert (second.stream_sequence, second.body) == (1, b"2")
+    assert first.identifier != second.identifier
 
 
 async def test_what_was_given_up_while_nobody_ran_is_adopted_by_one_of_several_processes(

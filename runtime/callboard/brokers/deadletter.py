@@ -212,7 +212,7 @@ def _bounded(carrier: Mapping[str, str]) -> dict[str, str]:
 def _reason(letter: DeadLetter) -> dict[str, str]:
     delivery = letter.delivery
     reason = {
-        wire.MESSAGE_ID: f"dead:{delivery.durable}:{delivery.stream}:{delivery.sequence}",
+        wire.MESSAGE_ID: f"dead:{delivery.durable}:{delivery.stream}:{delivery.sequence}:{delivery.identifier}",
         f"{DEAD}Topic": delivery.topic,
         f"{DEAD}Id": str(delivery.identifier),
         f"{DEAD}Stream": delivery.stream,

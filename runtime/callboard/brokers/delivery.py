@@ -32,6 +32,7 @@ class BrokerDelivery(ABC):
         "repeated",
         "sequence",
         "settled",
+        "stored",
         "stream",
         "topic",
         "touched",
@@ -44,6 +45,9 @@ class BrokerDelivery(ABC):
     stream: str
     sequence: int
     """Position in the stream."""
+    stored: int
+    """When its stream stored it, in nanoseconds since 1970; 0 where nobody says. A stream that is deleted and made
+    again counts from 1: sequence and time together tell its messages from the former ones."""
     delivered: int
     """How often this message was handed over, this time included."""
     durable: str
@@ -54,7 +58,7 @@ class BrokerDelivery(ABC):
     """Loop time at which the lease was last known to be fresh."""
     settled: bool
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the facts of a delivery
         self,
         topic: str,
         headers: Mapping[str, str] | None,
@@ -65,12 +69,14 @@ class BrokerDelivery(ABC):
         delivered: int,
         durable: str,
         touched: float,
+        stored: int = 0,
     ) -> None:
         self.topic = topic
         self.headers = headers or _NOTHING
         self.body = body
         self.stream = stream
         self.sequence = sequence
+        self.stored = stored
         self.delivered = delivered
         self.durable = durable
         self.touched = touched
@@ -89,13 +95,13 @@ class BrokerDelivery(ABC):
     @property
     def identifier(self) -> UUID:
         """The message's identifier, also when the message itself cannot be read. One that names none has the same
-        for every delivery, derived from stream and sequence."""
+        for every delivery, derived from its stream, its sequence and the time when it was stored."""
         return self._identify()
 
     def _identify(self) -> UUID:
         if self._identifier is None:
             named = wire.named_identifier(self.headers) if self.headers else None
-            self._identifier = named or uuid5(NAMESPACE_URL, f"callboard:{self.stream}:{self.sequence}")
+            self._identifier = named or uuid5(NAMESPACE_URL, f"callboard:{self.stream}:{self.sequence}:{self.stored}")
         return self._identifier
 
     @property

@@ -32,6 +32,7 @@ class FilteredDelivery(BrokerDelivery):
             delivered=inner.delivered,
             durable=inner.durable,
             touched=inner.touched,
+            stored=inner.stored,
         )
         self.inner = inner
         self._validator = validator

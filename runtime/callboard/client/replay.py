@@ -113,7 +113,7 @@ def _frame(letter: StoredLetter, carrier: Mapping[str, str], *, reply: bool) -> 
         if sendable(name, value) and name.lower() not in ended and not name.lower().startswith("nats-")
     }
     system = {
-        wire.MESSAGE_ID: f"replay:{letter.sequence}",
+        wire.MESSAGE_ID: f"replay:{letter.sequence}:{letter.identifier}",
         wire.IDENTIFIER: str(letter.identifier),
         wire.TARGET: letter.durable,
         REPLAY_OF: f"{letter.stream}:{letter.stream_sequence}",

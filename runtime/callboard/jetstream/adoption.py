@@ -13,20 +13,23 @@ import msgspec
 from attrs import frozen
 
 from callboard.backoff import Backoff
-from callboard.brokers.deadletter import DeadLetter
+from callboard.brokers.attempts import Past
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.intake import Intake
 from callboard.brokers.queue.relay import Relay
 from callboard.brokers.transport import BrokerTransport
 from callboard.config import Manage, StreamSettings
-from callboard.errors import CallboardError, TopologyError
-from callboard.instrumentation import trace_headers
+from callboard.errors import CallboardError, DeliveriesExhaustedError, SubstrateError, TopologyError
+from callboard.instrumentation import NO_INSTRUMENTATION, Endpoint
 from callboard.jetstream.api import ConsumerInfo, JetStreamApi
 from callboard.jetstream.connection import NatsConnection
 from callboard.jetstream.deadletter import stored_message
+from callboard.jetstream.durable import ACTOR, KIND
 from callboard.jetstream.mailbox import JetStreamMailbox
 from callboard.jetstream.stored import StoredMessage
 from callboard.jetstream.topology import Located
+from callboard.routing.failure import FailureClass, Settlement, Verdict, error_response
+from callboard.routing.settlement import Settler
 
 __all__ = ["ADVISORIES", "ADVISORY_STREAM", "Adoption"]
 
@@ -72,6 +75,7 @@ class Adoption:
         self._watched = watched
         """Mailboxes that the transport's timer looks after."""
         self._streams = streams or StreamSettings()
+        self._settler = Settler(transport.subscriber(()), NO_INSTRUMENTATION)
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
         """Since advisories were taken last."""
@@ -163,35 +167,36 @@ class Adoption:
             logger.error("advisory %s cannot be read: %s", delivery.sequence, error)  # noqa: TRY400
             return
         info = await self._api.find(f"CONSUMER.INFO.{advisory.stream}.{advisory.consumer}")
-        if info is None or "callboard.kind" not in (consumer := ConsumerInfo.of(info)).metadata:
+        if info is None or KIND not in (consumer := ConsumerInfo.of(info)).metadata:
             return
         stored = await stored_message(self._api, advisory.stream, advisory.stream_seq)
         if stored is None:
             logger.error("message %s of %s was given up and is gone", advisory.stream_seq, advisory.consumer)
             return
-        letter = self._letter(advisory, stored, consumer.metadata)
-        await self._transport.dead_letters.put(letter, trace_headers(stored.headers))
-        logger.error("message %s of %s: %s", advisory.stream_seq, advisory.consumer, letter.error_message)
+        await self._bury(advisory, stored, consumer)
 
-    def _letter(self, advisory: _Advisory, stored: StoredMessage, metadata: dict[str, str]) -> DeadLetter:
-        return DeadLetter(
-            delivery=_GivenUp(
-                stored.topic,
-                stored.headers,
-                stored.body,
-                stream=advisory.stream,
-                sequence=advisory.stream_seq,
-                delivered=advisory.deliveries,
-                durable=advisory.consumer,
-                touched=0.0,
-            ),
-            error_type="MaxDeliveries",
-            error_message=f"the server delivers it no more after {advisory.deliveries} deliveries, the durable's limit",
-            traceback="",
-            attempts=advisory.deliveries,
-            at=self._transport.clock.now(),
-            actor=metadata.get("callboard.actor", ""),
+    async def _bury(self, advisory: _Advisory, stored: StoredMessage, consumer: ConsumerInfo) -> None:
+        """Letter, and error reply where somebody asked. Raises `SubstrateError` when the letter is not stored."""
+        error = DeliveriesExhaustedError(advisory.deliveries)
+        given_up = _GivenUp(
+            stored.topic,
+            stored.headers,
+            stored.body,
+            stream=advisory.stream,
+            sequence=advisory.stream_seq,
+            delivered=advisory.deliveries,
+            durable=advisory.consumer,
+            touched=0.0,
+            stored=stored.stored,
         )
+        endpoint = Endpoint(
+            topic=consumer.filters[0], kind=consumer.metadata[KIND], actor=consumer.metadata.get(ACTOR, ""), function=""
+        )
+        verdict = Verdict(
+            Settlement.DEAD_LETTER, failure=FailureClass.MESSAGE, error=error, reply=error_response(error)
+        )
+        if await self._settler.conclude(given_up, endpoint, verdict, Past(advisory.deliveries - 1)):
+            raise SubstrateError(f"the dead letter of message {advisory.stream_seq} is not stored")
 
 
 @frozen

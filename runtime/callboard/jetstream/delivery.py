@@ -42,6 +42,7 @@ class JetStreamDelivery(BrokerDelivery):
             delivered=int(tokens[4 + offset]),
             sequence=int(tokens[5 + offset]),
             touched=now,
+            stored=int(tokens[7 + offset]),
         )
         self.pending = int(tokens[8 + offset])
         self._connection = connection

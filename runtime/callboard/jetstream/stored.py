@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from attrs import frozen
 
-__all__ = ["StoredMessage"]
+__all__ = ["StoredMessage", "nanoseconds"]
 
 
 @frozen
@@ -20,6 +21,8 @@ class StoredMessage:
     sequence: int
     headers: Mapping[str, str]
     body: bytes
+    stored: int
+    """Nanoseconds since 1970."""
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Self:
@@ -28,4 +31,12 @@ class StoredMessage:
         lines = b64decode(message.get("hdrs") or "").decode(errors="replace").split("\r\n")[1:]
         pairs = (line.partition(":") for line in lines if ":" in line)
         headers = {name: value.strip() for name, _, value in pairs if name and not re.search(r"\s", name)}
-        return cls(message["subject"], message["seq"], headers, b64decode(message.get("data") or ""))
+        body = b64decode(message.get("data") or "")
+        return cls(message["subject"], message["seq"], headers, body, nanoseconds(message["time"]))
+
+
+def nanoseconds(time: str) -> int:
+    """Since 1970, of a time as the server writes it: `2026-01-31T12:00:00.123456789Z`, without zeros at the end."""
+    seconds, _, fraction = time.removesuffix("Z").partition(".")
+    whole = datetime.fromisoformat(seconds).replace(tzinfo=UTC)
+    return int(whole.timestamp()) * 1_000_000_000 + int(fraction.ljust(9, "0"))

@@ -64,9 +64,9 @@ class JetStreamTransport(BrokerTransport):
         self._mailboxes: set[JetStreamMailbox] = set()
         self._handled: dict[str, float] = {}
         self._noting: asyncio.Task[None] | None = None
-        self._adoption = Adoption(self, self._connection, self._api, self._mailboxes, streams)
         self.attempts = JetStreamAttempts(self._api, self._publisher, self._topology.incarnations)
         self.dead_letters = JetStreamDeadLetters(self._connection, self._publisher, self._api)
+        self._adoption = Adoption(self, self._connection, self._api, self._mailboxes, streams)
 
     @classmethod
     def from_config(cls, config: Config) -> Self:

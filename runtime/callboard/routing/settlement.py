@@ -15,6 +15,7 @@ from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.errors import CallboardError, MessageTooLargeError, PublishRefusedError, SubstrateError, TopicError
 from callboard.instrumentation import Endpoint, Instrumentation, Span
 from callboard.message import BrokerMessageV1, BrokerMessageV1Payload
+from callboard.routing.attempt import report, tell
 from callboard.routing.failure import Settlement, Verdict, error_response
 from callboard.routing.request import BrokerResponse
 
@@ -59,6 +60,31 @@ class Settler:
         else:
             return await self._bury(delivery, endpoint, verdict, past.failed + 1)
         return 0.0
+
+    async def conclude(
+        self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, past: Past, *, hand_back: bool = True
+    ) -> float:
+        """Settle a message whose handler runs nowhere any more: the attempt is reported, and gets the span that nobody
+        ended. Without `hand_back` a retry is only recorded: somebody else may have the message already.
+
+        Returns what `settle` does.
+        """
+        attempt = past.failed + 1
+        then = f"again in {verdict.delay:.1f} s" if verdict.delay else f"-> {verdict.settlement.value}"
+        report(f"message {delivery.sequence} of {delivery.durable}", verdict, attempt, then)
+        span = self._instrumentation.process(endpoint, delivery)
+        token = span.enter()
+        try:
+            span.set("callboard.attempt", attempt)
+            span.set("callboard.settlement", verdict.settlement.value)
+            tell(span, verdict)
+            if verdict.settlement is Settlement.RETRY and not hand_back:
+                await self._attempts.record(delivery, evolve(past, failed=attempt))
+                return 0.0
+            return await self.settle(delivery, endpoint, verdict, past)
+        finally:
+            span.leave(token)
+            span.end()
 
     async def _bury(self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, attempt: int) -> float:
         """Copy, acknowledgement of the copy, reply, term: a message is never given up without its letter."""
@@ -133,7 +159,7 @@ def reply_frame(delivery: BrokerDelivery, response: BrokerResponse) -> wire.Fram
 
     Raises `ContentEncodeError`, `HeaderError` or `TopicError`.
     """
-    once = {wire.MESSAGE_ID: f"reply:{delivery.durable}:{delivery.stream}:{delivery.sequence}"}
+    once = {wire.MESSAGE_ID: f"reply:{delivery.durable}:{delivery.stream}:{delivery.sequence}:{delivery.identifier}"}
     return wire.encode(_reply(delivery, response), system=once)
 
 

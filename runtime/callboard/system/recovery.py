@@ -17,7 +17,7 @@ from callboard.brokers.transport import BrokerTransport
 from callboard.errors import CallboardError, HandlerTimeoutError, SubstrateError, WorkerDiedError
 from callboard.instrumentation import Instrumentation
 from callboard.routing.action import Action
-from callboard.routing.attempt import judge, remaining, report, tell
+from callboard.routing.attempt import judge, remaining
 from callboard.routing.failure import Outage, Settlement, Verdict
 from callboard.routing.settlement import Settler
 from callboard.system.orphan import Fate, Orphan
@@ -56,7 +56,6 @@ class Recovery:
         self._transport = transport
         self._attempts = transport.attempts
         self._handlers = handlers
-        self._instrumentation = instrumentation
         self._settler = Settler(transport.subscriber(()), instrumentation)
         self._note = note
         self._settled = settled
@@ -132,23 +131,8 @@ class Recovery:
         self, delivery: BrokerDelivery, action: Action, error: CallboardError, past: Past, *, fresh: bool
     ) -> None:
         """A failed attempt, as if its handler had raised `error`; it gets the span that died with its worker."""
-        attempt = past.failed + 1
-        verdict = self._judge(delivery, action, error, attempt)
-        then = f"again in {verdict.delay:.1f} s" if verdict.delay else f"-> {verdict.settlement.value}"
-        report(f"message {delivery.sequence} of {delivery.durable}", verdict, attempt, then)
-        span = self._instrumentation.process(action.endpoint, delivery)
-        token = span.enter()
-        try:
-            span.set("callboard.attempt", attempt)
-            span.set("callboard.settlement", verdict.settlement.value)
-            tell(span, verdict)
-            if fresh or verdict.settlement is not Settlement.RETRY:
-                await self._settler.settle(delivery, action.endpoint, verdict, past)
-            else:
-                await self._attempts.record(delivery, evolve(past, failed=attempt))
-        finally:
-            span.leave(token)
-            span.end()
+        verdict = self._judge(delivery, action, error, past.failed + 1)
+        await self._settler.conclude(delivery, action.endpoint, verdict, past, hand_back=fresh)
 
     def _judge(self, delivery: BrokerDelivery, action: Action, error: CallboardError, attempt: int) -> Verdict:
         """The verdict of the handler's policy. There is no mailbox here to pause: a failure that asks for it costs no

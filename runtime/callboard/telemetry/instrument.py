@@ -92,7 +92,11 @@ INSTRUMENTS = (
     InstrumentSpec("callboard.mailbox.age", _GAUGE, "s", "Age of the oldest message that is not settled", _MAILBOX),
     InstrumentSpec("callboard.actor.restarts", _COUNTER, "{restart}", "Restarts of an actor", (names.ACTOR,)),
     InstrumentSpec(
-        "callboard.actor.state", _GAUGE, "{state}", "1 for the state that an actor is in", (names.ACTOR, names.ACTOR_STATE)
+        "callboard.actor.state",
+        _GAUGE,
+        "{state}",
+        "1 for the state that an actor is in",
+        (names.ACTOR, names.ACTOR_STATE),
     ),
     InstrumentSpec("callboard.dead_letters", _COUNTER, "{message}", "Messages given up", (*_MAILBOX, names.ERROR_TYPE)),
     InstrumentSpec(

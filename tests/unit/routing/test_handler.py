@@ -141,7 +141,7 @@ async def test_reply_to_a_topic_goes_through_its_stream_under_an_id_of_its_own(t
 
     [frame] = transport.published
     assert frame.topic == "orders.answers"
-    assert frame.headers[wire.MESSAGE_ID] == f"reply:{durable_of(echo)}:LOOPBACK:1"
+    assert frame.headers[wire.MESSAGE_ID] == f"reply:{durable_of(echo)}:LOOPBACK:1:{frame.headers[wire.IDENTIFIER]}"
 
 
 @pytest.mark.parametrize(("via", "line"), [("core", "send a.b"), ("stream", f"publish {INBOX}")])

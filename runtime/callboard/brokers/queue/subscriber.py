@@ -12,7 +12,7 @@ from callboard.brokers.queue.memory import InMemoryBrokerQueue, InMemoryQueueSto
 from callboard.brokers.queue.queue import DEFAULT_RECORDS, DEFAULT_RETRY, BrokerQueue, Origin
 from callboard.brokers.queue.relay import Relay
 from callboard.brokers.subscriber import BrokerSubscriber
-from callboard.brokers.wire import Frame
+from callboard.brokers.wire import IDENTIFIER, Frame
 from callboard.clock import SYSTEM_CLOCK, Clock
 from callboard.errors import InvalidArgumentError
 
@@ -87,7 +87,9 @@ class QueuedBrokerSubscriber(BrokerSubscriber):
         return self._mailbox.attempts
 
     async def _store(self, delivery: BrokerDelivery) -> None:
-        frame = Frame(delivery.topic, dict(delivery.headers), delivery.body)
+        # With its identifier: what derives one from the message's place does not know the place in the queue.
+        headers = {IDENTIFIER: str(delivery.identifier), **delivery.headers}
+        frame = Frame(delivery.topic, headers, delivery.body)
         await self.queue.put(frame, origin=Origin.of(delivery))
 
     async def _setup(self) -> None:

@@ -280,7 +280,7 @@ async def test_reply_is_the_one_of_the_original_message() -> None:
         await eventually(lambda: len(list(broker.stored("answers.*"))) == 1)
     (answer,) = broker.stored("answers.*")
     durable = consumer_of(broker).durable
-    assert answer.frame.headers["Nats-Msg-Id"] == f"reply:{durable}:ORDERS:1"
+    assert answer.frame.headers["Nats-Msg-Id"] == f"reply:{durable}:ORDERS:1:{answer.frame.headers['Callboard-Id']}"
     assert answer.frame.headers["Callboard-Id"] == str(request.identifier)
     assert answer.frame.headers["Callboard-Status"] == "409"
 
