@@ -64,7 +64,7 @@ FAULTS = (
         "dead letter with the original bytes, or refused before sending; the connection stays",
     ),
     Fault(
-        "everything downstream fails for a while",
+        "everything downstream fails for a minute",
         "the kill switch pauses; after recovery all are handled; no dead letters from the outage",
     ),
     Fault(
@@ -88,7 +88,7 @@ FAULTS = (
         "exactly 100 runs",
     ),
     Fault(
-        "30 deploys in a row over waiting messages; no dead-letter stream meanwhile",
+        "30 deploys in a row over waiting messages; a minute without the dead-letter stream",
         "no attempt used up, nothing undeliverable afterwards",
     ),
     Fault(
@@ -114,6 +114,10 @@ FAULTS = (
     Fault(
         "replay of an event's dead letter",
         "runs in the actor that failed and in no other",
+    ),
+    Fault(
+        "publish or subscribe not permitted for the account",
+        "a clear error at start or at the call, not a timeout",
     ),
     Fault(
         "supervisor, its worker and the server SIGKILLed together",

@@ -23,6 +23,7 @@ from callboard.jetstream import JetStreamTransport
 from callboard.jetstream.topology import topology_of
 from callboard.supervision import Supervisor
 from callboard.system import System
+from tests.jetstream.denying import server_that_denies, url
 
 pytestmark = pytest.mark.usefixtures("nats_binary")
 
@@ -42,25 +43,6 @@ TO_RUN = (
 """What an account needs to publish to, apart from its topics, where somebody else makes streams and durables."""
 SOON = 2.0
 """Seconds; the timeouts that a denial would end in otherwise are 3 and more."""
-
-
-def server_that_denies(operation: str, subject: str) -> EmbeddedServer:
-    """A server whose user `shop` may do anything but one thing; the user `root` may do everything."""
-    return EmbeddedServer(
-        port=0,
-        extra_config=f"""
-            authorization {{ users: [
-                {{ user: root, password: secret }},
-                {{ user: shop, password: secret, permissions: {{
-                    publish: {{ allow: ">" }}, subscribe: {{ allow: ">" }}, {operation}: {{ deny: "{subject}" }}
-                }} }}
-            ] }}
-        """,
-    )
-
-
-def url(server: EmbeddedServer, user: str = "shop") -> str:
-    return server.url.replace("//", f"//{user}:secret@")
 
 
 def transport_of(server: EmbeddedServer, user: str = "shop") -> JetStreamTransport:
