@@ -17,7 +17,7 @@ from callboard.brokers.transport import BrokerTransport
 from callboard.errors import CallboardError, HandlerTimeoutError, SubstrateError, WorkerDiedError
 from callboard.instrumentation import Instrumentation
 from callboard.routing.action import Action
-from callboard.routing.attempt import judge, remaining, report, tell
+from callboard.routing.attempt import describe, judge, remaining, report
 from callboard.routing.failure import Outage, Settlement, Verdict
 from callboard.routing.settlement import Settler
 from callboard.system.orphan import Fate, Orphan
@@ -139,11 +139,9 @@ class Recovery:
         span = self._instrumentation.process(action.endpoint, delivery)
         token = span.enter()
         try:
-            span.set("callboard.attempt", attempt)
-            span.set("callboard.settlement", verdict.settlement.value)
-            tell(span, verdict)
+            describe(span, attempt, verdict)
             if fresh or verdict.settlement is not Settlement.RETRY:
-                await self._settler.settle(delivery, action.endpoint, verdict, past)
+                await self._settler.settle(delivery, action.endpoint, verdict, past, span=span)
             else:
                 await self._attempts.record(delivery, evolve(past, failed=attempt))
         finally:
