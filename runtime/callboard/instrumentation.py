@@ -46,7 +46,9 @@ class Endpoint:
     """`command`, `query` or `event`."""
     actor: str
     function: str
-    """Qualified name of the handler's code."""
+    """Name of the handler's code inside its module, as `Delays.delay`."""
+    module: str = ""
+    """Where that is."""
 
 
 class Incoming(Protocol):

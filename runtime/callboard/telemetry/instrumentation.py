@@ -136,7 +136,8 @@ class OpenTelemetryInstrumentation(Instrumentation):
 
     def _prepare(self, endpoint: Endpoint) -> _HandlerSpans:
         self.templates.declare([endpoint.topic])
-        code = {names.ACTOR: endpoint.actor, names.FUNCTION: endpoint.function}
+        function = f"{endpoint.module}.{endpoint.function}" if endpoint.module else endpoint.function
+        code = {names.ACTOR: endpoint.actor, names.FUNCTION: function}
         handler: _Attributes = {name: value for name, value in code.items() if value}
         template: _Attributes = {names.TEMPLATE: endpoint.topic}
         return _HandlerSpans(

@@ -74,6 +74,10 @@ class SpanReceiver:
         with self._arrived:
             return list(self._spans)
 
+    def trace(self, trace_id: str) -> list[ReceivedSpan]:
+        """The spans of one trace so far, in order of their start."""
+        return self.traces().get(trace_id, [])
+
     def traces(self) -> dict[str, list[ReceivedSpan]]:
         """Trace id -> its spans, in order of their start."""
         return traces_of(self.spans)
@@ -91,14 +95,14 @@ class SpanReceiver:
 
     def orphans(self, trace_id: str) -> list[ReceivedSpan]:
         """Spans whose parent is not among the trace's spans (roots are none)."""
-        return orphans_of(self.traces().get(trace_id, []))
+        return orphans_of(self.trace(trace_id))
 
     def tree(self, trace_id: str) -> str:
         """The trace as text: a line for each span, children indented, in order of their start.
 
         Empty for an unknown trace. Orphans stand at the top level, marked.
         """
-        return tree_of(self.traces().get(trace_id, []))
+        return tree_of(self.trace(trace_id))
 
     def _take(self, body: bytes) -> None:
         request = ExportTraceServiceRequest()
