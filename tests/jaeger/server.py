@@ -40,6 +40,7 @@ extensions:
     backends: {{memory: {{memory: {{max_traces: 1000}}}}}}
   jaeger_query:
     storage: {{traces: memory}}
+    enable_tracing: false
     http: {{endpoint: "127.0.0.1:{http}"}}
     grpc: {{endpoint: "127.0.0.1:{grpc}"}}
 receivers:
@@ -51,6 +52,13 @@ exporters:
 """
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @define(eq=False)
 class JaegerServer:
     """Traces in memory, OTLP over HTTP, the API; on free ports of 127.0.0.1. It ends with this process, also when that
@@ -58,8 +66,8 @@ class JaegerServer:
 
     binary: Path
     folder: Path
-    otlp_port: int = field(init=False, factory=lambda: _free_port())
-    api_port: int = field(init=False, factory=lambda: _free_port())
+    otlp_port: int = field(init=False, factory=_free_port)
+    api_port: int = field(init=False, factory=_free_port)
     _process: GuardedProcess = field(init=False, factory=GuardedProcess)
 
     @property
@@ -145,10 +153,3 @@ _IDS = frozenset({"traceId", "spanId", "parentSpanId"})
 def _takes_connections(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

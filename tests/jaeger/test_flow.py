@@ -11,7 +11,8 @@ import pytest
 from callboard.embedded import EmbeddedServer
 from callboard.testing.span import ReceivedSpan, orphans_of
 from tests.cli.command import CommandLine, command_line
-from tests.jaeger.flow import MESSAGE, Collector, expected_trace, run_flow, shape_of, web
+from tests.jaeger.expectation import MESSAGE, expected_trace, shape_of
+from tests.jaeger.flow import Collector, run_flow, web
 from tests.jaeger.server import WARNINGS
 
 pytestmark = pytest.mark.usefixtures("nats_binary")

@@ -33,8 +33,9 @@ class DeadLetterReplay:
     letter then.
 
     A replay has the original's body, headers and identifier; it goes on in the letter's trace, linked to the span that
-    sent the original; it has no deadline, and a reply topic only with `reply`. At most `rate` a second begin. Killed between the two steps, or done twice at once,
-    a replay is stored once: a second one has the same `Nats-Msg-Id` within the stream's duplicate window.
+    sent the original; it has no deadline, and a reply topic only with `reply`. At most `rate` a second begin. Killed
+    between the two steps, or done twice at once, a replay is stored once: a second one has the same `Nats-Msg-Id`
+    within the stream's duplicate window.
     """
 
     def __init__(
