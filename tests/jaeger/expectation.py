@@ -133,11 +133,12 @@ class _Spans:
 
     @staticmethod
     def _delivery(handler: Handler, topic: str, count: int) -> Attributes:
-        return handler.code | {
+        facts: Attributes = {
             "messaging.destination.name": topic or handler.template,
             "messaging.consumer.group.name": handler.durable,
             "messaging.nats.message.delivery_count": count,
         }
+        return facts | handler.code
 
     def _message(self, operation: str, kind: str, template: str, varying: Iterable[str]) -> Attributes:
         return dict.fromkeys(varying, "…") | {

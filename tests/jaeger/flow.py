@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
@@ -99,7 +99,7 @@ class Web:
 
 
 @contextmanager
-def _provider(endpoint: str) -> Iterator[TracerProvider]:
+def _provider(endpoint: str) -> Generator[TracerProvider]:
     resource = Resource({"service.name": "web", "host.name": socket.gethostname()})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces")))
@@ -110,7 +110,7 @@ def _provider(endpoint: str) -> Iterator[TracerProvider]:
 
 
 @asynccontextmanager
-async def web(server: EmbeddedServer, endpoint: str) -> AsyncIterator[Web]:
+async def web(server: EmbeddedServer, endpoint: str) -> AsyncGenerator[Web]:
     """A web application whose spans go to a collector, as those of the library in it."""
     with _provider(endpoint) as provider:
         async with JetStreamTransport(ConnectionOptions((server.url,))) as transport:
