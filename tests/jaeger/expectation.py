@@ -141,7 +141,7 @@ class _Spans:
         return facts | handler.code
 
     def _message(self, operation: str, kind: str, template: str, varying: Iterable[str]) -> Attributes:
-        return dict.fromkeys(varying, "…") | {
+        facts: Attributes = {
             "messaging.system": "nats",
             "messaging.operation.name": operation,
             "messaging.operation.type": kind,
@@ -149,6 +149,7 @@ class _Spans:
             "server.address": "127.0.0.1",
             "server.port": self.port,
         }
+        return facts | dict.fromkeys(varying, "…")
 
 
 def shape_of(trace: Sequence[ReceivedSpan]) -> Expected:

@@ -39,7 +39,8 @@ def process(exporter: InMemorySpanExporter, number: int = 0) -> ReadableSpan:
 def facts(span: ReadableSpan) -> tuple[Any, Any, Any]:
     """Settlement, failure class and error type."""
     attributes = span.attributes or {}
-    return tuple(attributes.get(name) for name in ("callboard.settlement", "callboard.failure.class", "error.type"))
+    settlement, failure = attributes.get("callboard.settlement"), attributes.get("callboard.failure.class")
+    return settlement, failure, attributes.get("error.type")
 
 
 def events(span: ReadableSpan) -> list[tuple[str, dict[str, Any]]]:
