@@ -12,7 +12,7 @@ from pathlib import Path
 __all__ = ["binary_path", "find_go", "install"]
 
 VERSION = "v1.76.0"
-"""Jaeger 2.13.0: the newest version of this module that the module proxy lists. Later releases have no version there."""
+"""Jaeger 2.13.0: the newest version of this module that the module proxy lists."""
 PACKAGE = "github.com/jaegertracing/jaeger/cmd/jaeger"
 NICENESS = 19
 """Niceness of the build, which takes some minutes of two cores."""
