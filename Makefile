@@ -6,10 +6,11 @@ STAMP := $(VENV)/.installed
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test mutants faults soak lint format types clean
+.PHONY: help install demo test jaeger mutants faults soak lint format types clean
 help:
 	@echo "make demo    the reference application on a month of real flights"
 	@echo "make test    the whole suite, against a real NATS server"
+	@echo "make jaeger  build the real Jaeger for the tests that ask it, where there is Go; once, in some minutes"
 	@echo "make mutants does the suite notice? kept defects, each in a copy of the package, in about 5 minutes"
 	@echo "make faults  kills, freezes and starves real processes; prints figures and writes docs/faults.md, in about 10 minutes"
 	@echo "make soak    the same at random for longer: make soak ARGS='--minutes 60 --seed 7'"
@@ -38,6 +39,9 @@ else
 	$(BIN)/python -m pytest --ignore tests/faults --numprocesses 4
 	$(BIN)/python -m pytest tests/faults
 endif
+
+jaeger: $(STAMP)
+	$(BIN)/python -m tests.jaeger.binary
 
 mutants: $(STAMP)
 	$(BIN)/python -m tests.mutants.run $(ARGS)

@@ -7,7 +7,7 @@ system installs one instance and hands it down. Nothing here or there may raise 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar, Token
 from typing import Protocol, cast
 from uuid import UUID
@@ -46,7 +46,9 @@ class Endpoint:
     """`command`, `query` or `event`."""
     actor: str
     function: str
-    """Qualified name of the handler's code."""
+    """Name of the handler's code inside its module, as `Delays.delay`."""
+    module: str = ""
+    """Where that is."""
 
 
 class Incoming(Protocol):
@@ -108,6 +110,9 @@ class Span:
     def event(self, name: str, attributes: Mapping[str, str | float | bool] | None = None) -> None:
         """Add a point in time."""
 
+    def sent(self, message_id: str, stream: str = "", sequence: int = 0) -> None:
+        """Say which message this operation sent: its `Nats-Msg-Id`, and where it is stored, if it is."""
+
     def link(self, carrier: Mapping[str, str]) -> None:
         """Point at the operation whose trace headers these are."""
 
@@ -165,6 +170,9 @@ class Instrumentation:
     def __init__(self) -> None:
         self.statistics = Statistics()
         """What everything that this instance was handed to counts."""
+
+    def declare(self, templates: Iterable[str]) -> None:
+        """Name topics by these templates: those that this process handles and those that it declares to publish."""
 
     def publish(self, topic: str, identifier: UUID) -> Span:  # noqa: ARG002
         """`publish <topic>`, PRODUCER: from the call to the acknowledgement."""

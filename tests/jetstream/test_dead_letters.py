@@ -208,6 +208,7 @@ async def test_replay_is_a_span_of_the_letters_trace(
 
     [span] = exporter.get_finished_spans()
     assert span.name == "send orders.placed"
+    assert [f"{link.context.span_id:016x}" for link in span.links] == [TRACE.split("-")[2]]
     assert span.context is not None
     assert span.parent is not None
     assert f"{span.context.trace_id:032x}" == TRACE.split("-")[1]

@@ -58,10 +58,14 @@ async def publish_message(
     """Publish a message under a span of its own; see `BrokerTransport.publish` for guarantees and errors."""
     span = instrumentation.publish(message.topic, message.identifier)
     try:
-        return await transport.publish(wire.encode(message, carrier=span.carrier))
+        frame = wire.encode(message, carrier=span.carrier)
+        receipt = await transport.publish(frame)
     except BaseException as error:
         span.fail(type(error).__name__, str(error))
         raise
+    else:
+        span.sent(frame.headers[wire.MESSAGE_ID], receipt.stream, receipt.sequence)
+        return receipt
     finally:
         span.end()
 

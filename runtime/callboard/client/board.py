@@ -148,7 +148,8 @@ class Board:
                 wire.DEADLINE: wire.format_time(deadline),
                 wire.TTL: str(max(1, round(left)) + TTL_MARGIN),
             }
-            await self._transport.publish(wire.encode(message, carrier=span.carrier, system=system))
+            receipt = await self._transport.publish(wire.encode(message, carrier=span.carrier, system=system))
+            span.sent(system[wire.MESSAGE_ID], receipt.stream, receipt.sequence)
             return await _matching(box, message.identifier)
         finally:
             box.close()

@@ -32,9 +32,10 @@ class DeadLetterReplay:
     """Publishes the originals of dead letters again, each for the mailbox that failed and no other, and removes the
     letter then.
 
-    A replay has the original's body, headers and identifier; it goes on in the letter's trace; it has no deadline, and
-    a reply topic only with `reply`. At most `rate` a second begin. Killed between the two steps, or done twice at once,
-    a replay is stored once: a second one has the same `Nats-Msg-Id` within the stream's duplicate window.
+    A replay has the original's body, headers and identifier; it goes on in the letter's trace, linked to the span that
+    sent the original; it has no deadline, and a reply topic only with `reply`. At most `rate` a second begin. Killed
+    between the two steps, or done twice at once, a replay is stored once: a second one has the same `Nats-Msg-Id`
+    within the stream's duplicate window.
     """
 
     def __init__(
@@ -88,7 +89,10 @@ class DeadLetterReplay:
         span = self._instrumentation.send(_Leaving.of(letter))
         carrier = letter.carrier if span is NO_SPAN else span.carrier
         try:
-            receipt = await self._transport.publish(_frame(letter, carrier, reply=self._reply))
+            span.link(letter.headers)
+            frame = _frame(letter, carrier, reply=self._reply)
+            receipt = await self._transport.publish(frame)
+            span.sent(frame.headers[wire.MESSAGE_ID], receipt.stream, receipt.sequence)
         except BaseException as error:
             span.fail(type(error).__name__, str(error))
             raise

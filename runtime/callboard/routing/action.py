@@ -74,7 +74,7 @@ class Action:
             options=options,
             asynchronous=is_async(function),
             policy=FailurePolicy.of(options),
-            endpoint=Endpoint(mark.topic, mark.kind.value, actor, name),
+            endpoint=Endpoint(mark.topic, mark.kind.value, actor, name, getattr(function, "__module__", "")),
             pipeline=Pipeline(checks=checks),
         )
 

@@ -28,7 +28,7 @@ from callboard.routing.failure import FailureClass, FailurePolicy, Verdict, erro
 from callboard.routing.request import BrokerResponse, user_of
 from callboard.routing.stage import OPEN_STAGE, Stage
 
-__all__ = ["UNHANDLED", "answer", "ends_task", "found", "judge", "remaining", "report", "respond", "tell"]
+__all__ = ["UNHANDLED", "answer", "describe", "ends_task", "found", "judge", "remaining", "report", "respond", "tell"]
 
 logger = logging.getLogger("callboard.handler")
 
@@ -116,6 +116,13 @@ def report(message: str, verdict: Verdict, attempt: int, then: str) -> None:
         then,
         exc_info=error if verdict.reply is not None and not isinstance(error, CallboardError) else None,
     )
+
+
+def describe(span: Span, attempt: int, verdict: Verdict) -> None:
+    """Show on its span how an attempt ended."""
+    span.set("callboard.attempt", attempt)
+    span.set("callboard.settlement", verdict.settlement.value)
+    tell(span, verdict)
 
 
 def tell(span: Span, verdict: Verdict) -> None:

@@ -28,12 +28,12 @@ from callboard.errors import (
 from callboard.instrumentation import NO_SPAN, Instrumentation, Span
 from callboard.message import BrokerMessage, BrokerMessageV1Strategy
 from callboard.routing.action import Action
-from callboard.routing.attempt import UNHANDLED, ends_task, found, judge, remaining, report, respond, tell
+from callboard.routing.attempt import UNHANDLED, describe, ends_task, found, judge, remaining, report, respond, tell
 from callboard.routing.current import Current
 from callboard.routing.dispatcher import BrokerDispatcher
 from callboard.routing.failure import SUBSTRATE_PAUSE, FailureClass, Settlement, Verdict
 from callboard.routing.outage import weighed
-from callboard.routing.settlement import Settler, answered
+from callboard.routing.settlement import Settler, answered, hand_back
 from callboard.routing.slot import Interruption, Slot
 from callboard.routing.solitude import Solitude
 from callboard.routing.stage import Stage
@@ -93,7 +93,11 @@ class Processing:
         except (SubstrateError, PublishRefusedError) as error:
             logger.warning("message %s of %s goes back: %s", delivery.sequence, delivery.durable, error)
             slot.lane.pause(self._transport.clock.time() + SUBSTRATE_PAUSE)
-            await delivery.nak(SUBSTRATE_PAUSE)
+            tell(span, Verdict(Settlement.HAND_BACK, error=error, failure=FailureClass.SUBSTRATE))
+            await hand_back(delivery, SUBSTRATE_PAUSE, span)
+        except BaseException as error:
+            span.fail(type(error).__name__, str(error))
+            raise
         finally:
             span.leave(token)
             span.end()
@@ -115,7 +119,7 @@ class Processing:
                 slot.leave_handler()
                 if slot.interruption is not Interruption.STOP:
                     raise
-                await delivery.nak()
+                await hand_back(delivery, 0.0, span)
                 return
             slot.leave_handler()
             await self._process(slot, delivery, span)
@@ -132,10 +136,8 @@ class Processing:
             else:
                 lane.switch.quiet += 1
             if span is not NO_SPAN:
-                span.set("callboard.attempt", slot.attempt)
-                span.set("callboard.settlement", verdict.settlement.value)
-                tell(span, verdict)
-            await self._settle(slot, delivery, verdict)
+                describe(span, slot.attempt, verdict)
+            await self._settle(slot, delivery, verdict, span)
             if verdict.failure is FailureClass.ACTOR and verdict.error is not None:
                 with suppress(AttributeError):  # the restart's span goes under this attempt's
                     verdict.error.carrier = dict(span.carrier)  # type: ignore[attr-defined]
@@ -143,7 +145,7 @@ class Processing:
         finally:
             self._solitude.end(row)
 
-    async def _settle(self, slot: Slot, delivery: BrokerDelivery, verdict: Verdict) -> None:
+    async def _settle(self, slot: Slot, delivery: BrokerDelivery, verdict: Verdict, span: Span = NO_SPAN) -> None:
         now = self._transport.clock.time()
         if verdict.settlement is not Settlement.ACK and now - delivery.touched > slot.lane.lease:
             logger.warning(
@@ -151,9 +153,10 @@ class Processing:
                 delivery.sequence,
                 delivery.durable,
             )
+            span.event("lease lost")
             return
         endpoint = UNHANDLED if slot.action is None else slot.action.endpoint
-        if pause := await self._settler.settle(delivery, endpoint, verdict, slot.past):
+        if pause := await self._settler.settle(delivery, endpoint, verdict, slot.past, span=span):
             slot.lane.pause(now + pause)
 
     def _hard_limit(self, action: Action | None) -> float:
@@ -195,7 +198,7 @@ class Processing:
             if ends_task(error):
                 raise
             if slot.interruption is Interruption.STOP:  # whatever it raised, it was not left to finish
-                return Verdict(Settlement.HAND_BACK)
+                return Verdict(Settlement.HAND_BACK, error=error)
             failure = _timeout(slot, action, error)
         left = remaining(delivery, self._transport.clock)
         verdict = judge(action, failure, attempt=slot.attempt, remaining=left)

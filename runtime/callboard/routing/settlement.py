@@ -13,13 +13,13 @@ from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.publisher import BrokerPublisher
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.errors import CallboardError, MessageTooLargeError, PublishRefusedError, SubstrateError, TopicError
-from callboard.instrumentation import Endpoint, Instrumentation, Span
+from callboard.instrumentation import NO_SPAN, Endpoint, Instrumentation, Span
 from callboard.message import BrokerMessageV1, BrokerMessageV1Payload
-from callboard.routing.attempt import report, tell
+from callboard.routing.attempt import describe, report
 from callboard.routing.failure import Settlement, Verdict, error_response
 from callboard.routing.request import BrokerResponse
 
-__all__ = ["Settler", "answered", "reply_frame"]
+__all__ = ["Settler", "answered", "hand_back", "reply_frame"]
 
 logger = logging.getLogger("callboard.handler")
 
@@ -39,33 +39,36 @@ class Settler:
         self._instrumentation = instrumentation
         self._publisher = publisher
 
-    async def settle(self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, past: Past) -> float:
+    async def settle(
+        self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, past: Past, *, span: Span = NO_SPAN
+    ) -> float:
         """Carry a verdict out. What was handled is answered before it is acknowledged.
 
-        `past` is what happened before this attempt. Seconds for which the mailbox is to pause, because a dead letter
-        could not be stored; else 0.
+        `past` is what happened before this attempt; `span` is the attempt's, and shows the settlement. Seconds for
+        which the mailbox is to pause, because a dead letter could not be stored; else 0.
         """
         settlement = verdict.settlement
         if settlement is Settlement.ACK:
             await self._reply(delivery, endpoint, verdict)
             await delivery.ack()
+            span.event("ack")
         elif settlement is Settlement.HAND_BACK:
-            await delivery.nak(verdict.delay)
+            await hand_back(delivery, verdict.delay, span)
         elif settlement is Settlement.RETRY:
             await self._attempts.record(delivery, evolve(past, failed=past.failed + 1))
-            await delivery.nak(verdict.delay)
+            await _nak(delivery, verdict.delay, span)
         elif settlement is Settlement.DISCARD:
             await self._reply(delivery, endpoint, verdict)
-            await delivery.term("discarded by policy")
+            await _term(delivery, "discarded by policy", span)
         else:
-            return await self._bury(delivery, endpoint, verdict, past.failed + 1)
+            return await self._bury(delivery, endpoint, verdict, past.failed + 1, span)
         return 0.0
 
     async def conclude(
-        self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, past: Past, *, hand_back: bool = True
+        self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, past: Past, *, fresh: bool = True
     ) -> float:
         """Settle a message whose handler runs nowhere any more: the attempt is reported, and gets the span that nobody
-        ended. Without `hand_back` a retry is only recorded: somebody else may have the message already.
+        ended. With a lease that is not `fresh` a retry is only recorded: somebody else may have the message already.
 
         Returns what `settle` does.
         """
@@ -75,28 +78,28 @@ class Settler:
         span = self._instrumentation.process(endpoint, delivery)
         token = span.enter()
         try:
-            span.set("callboard.attempt", attempt)
-            span.set("callboard.settlement", verdict.settlement.value)
-            tell(span, verdict)
-            if verdict.settlement is Settlement.RETRY and not hand_back:
+            describe(span, attempt, verdict)
+            if verdict.settlement is Settlement.RETRY and not fresh:
                 await self._attempts.record(delivery, evolve(past, failed=attempt))
                 return 0.0
-            return await self.settle(delivery, endpoint, verdict, past)
+            return await self.settle(delivery, endpoint, verdict, past, span=span)
         finally:
             span.leave(token)
             span.end()
 
-    async def _bury(self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, attempt: int) -> float:
+    async def _bury(
+        self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict, attempt: int, span: Span
+    ) -> float:
         """Copy, acknowledgement of the copy, reply, term: a message is never given up without its letter."""
         error = verdict.error or CallboardError("no reason given")
         try:
             await self._put(delivery, endpoint, error, attempt)
         except (SubstrateError, PublishRefusedError) as problem:
             log_unburied(delivery, problem)
-            await delivery.nak(DEAD_LETTER_PAUSE)
+            await hand_back(delivery, DEAD_LETTER_PAUSE, span)
             return DEAD_LETTER_PAUSE
         await self._reply(delivery, endpoint, verdict)
-        await delivery.term(f"dead letter: {type(error).__name__}")
+        await _term(delivery, f"dead letter: {type(error).__name__}", span)
         return 0.0
 
     async def _put(self, delivery: BrokerDelivery, endpoint: Endpoint, error: BaseException, attempt: int) -> None:
@@ -104,7 +107,7 @@ class Settler:
         try:
             letter = DeadLetter.of(delivery, error, attempt, self._transport.clock.now(), actor=endpoint.actor)
             await self._transport.dead_letters.put(letter, dict(span.carrier))
-        except CallboardError as problem:
+        except BaseException as problem:
             span.fail(type(problem).__name__, str(problem))
             raise
         finally:
@@ -125,6 +128,9 @@ class Settler:
             await self._put(delivery, endpoint, error, 1)
             if isinstance(error, MessageTooLargeError):
                 await self._send(delivery, error_response(error), None, span)
+        except BaseException as error:
+            span.fail(type(error).__name__, str(error))
+            raise
         finally:
             span.leave(token)
             span.end()
@@ -140,10 +146,27 @@ class Settler:
         frame = frame or reply_frame(delivery, response)
         frame.headers.update(span.carrier)
         await (self._transport.send(frame) if direct else self._transport.publish(frame))
+        span.sent(frame.headers[wire.MESSAGE_ID])
 
     def _direct(self, delivery: BrokerDelivery, reply_topic: str) -> bool:
         via = delivery.headers.get(wire.REPLY_VIA)
         return via == "core" or (via != "stream" and self._transport.is_inbox(reply_topic))
+
+
+async def hand_back(delivery: BrokerDelivery, delay: float, span: Span) -> None:
+    """Give a message back that costs no attempt, whatever its verdict was."""
+    span.set("callboard.settlement", Settlement.HAND_BACK.value)
+    await _nak(delivery, delay, span)
+
+
+async def _nak(delivery: BrokerDelivery, delay: float, span: Span) -> None:
+    await delivery.nak(delay)
+    span.event("nak", {"callboard.delay": delay})
+
+
+async def _term(delivery: BrokerDelivery, reason: str, span: Span) -> None:
+    await delivery.term(reason)
+    span.event("term", {"callboard.reason": reason})
 
 
 def answered(delivery: BrokerDelivery, response: BrokerResponse) -> Verdict:

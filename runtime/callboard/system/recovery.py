@@ -132,7 +132,7 @@ class Recovery:
     ) -> None:
         """A failed attempt, as if its handler had raised `error`; it gets the span that died with its worker."""
         verdict = self._judge(delivery, action, error, past.failed + 1)
-        await self._settler.conclude(delivery, action.endpoint, verdict, past, hand_back=fresh)
+        await self._settler.conclude(delivery, action.endpoint, verdict, past, fresh=fresh)
 
     def _judge(self, delivery: BrokerDelivery, action: Action, error: CallboardError, attempt: int) -> Verdict:
         """The verdict of the handler's policy. There is no mailbox here to pause: a failure that asks for it costs no

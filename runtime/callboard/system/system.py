@@ -106,7 +106,9 @@ class System:
             for kind, opener in self._providers.items():
                 self._resources[kind] = await stack.enter_async_context(opener())
             stack.callback(self._resources.clear)
-            await self._transport.prepare(self.topology)
+            topology = self.topology
+            self._instrumentation.declare([*(box.template.text for box in topology.mailboxes), *topology.publishes])
+            await self._transport.prepare(topology)
             if before_actors is not None:
                 await before_actors()
             for service in self._services:

@@ -7,7 +7,7 @@ for each message of a handler are put together once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -17,11 +17,13 @@ from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
+from callboard.brokers import wire
 from callboard.instrumentation import Endpoint, Incoming, Instrumentation, Span
 from callboard.telemetry import attributes as names
 from callboard.telemetry.guard import guarded
 from callboard.telemetry.propagation import extract, sampled
 from callboard.telemetry.span import CarriedSpan, RecordedSpan
+from callboard.telemetry.template import INBOX, Templates
 
 __all__ = ["OpenTelemetryInstrumentation"]
 
@@ -42,6 +44,8 @@ class OpenTelemetryInstrumentation(Instrumentation):
         server: tuple[str, int] | None = None,
     ) -> None:
         super().__init__()
+        self.templates = Templates()
+        """What topics are called in names of spans, and in attributes of metrics."""
         self._provider = tracer_provider
         self._recorder: _Recorder | None = None
         self._system: _Attributes = {names.SYSTEM: names.SYSTEM_NATS}
@@ -53,6 +57,10 @@ class OpenTelemetryInstrumentation(Instrumentation):
         self._request = _Operation("request", SpanKind.CLIENT, self._attributes("request", names.TYPE_SEND))
         # Weak: a restarted actor brings a new endpoint.
         self._handlers: WeakKeyDictionary[Endpoint, _HandlerSpans] = WeakKeyDictionary()
+
+    @guarded(Instrumentation.declare)
+    def declare(self, templates: Iterable[str]) -> None:
+        self.templates.declare(templates)
 
     @guarded(Instrumentation.publish)
     def publish(self, topic: str, identifier: UUID) -> Span:
@@ -91,13 +99,14 @@ class OpenTelemetryInstrumentation(Instrumentation):
     def reply(self, endpoint: Endpoint, delivery: Incoming) -> Span:
         if (recorder := self._active()) is None:
             return super().reply(endpoint, delivery)
-        return recorder.send(self._of(endpoint).reply, delivery.identifier)
+        topic = delivery.headers.get(wire.REPLY_TOPIC, INBOX)
+        return recorder.send(self._of(endpoint).reply, delivery.identifier, topic, name="reply")
 
     @guarded(Instrumentation.dead_letter)
     def dead_letter(self, endpoint: Endpoint, delivery: Incoming) -> Span:
         if (recorder := self._active()) is None:
             return super().dead_letter(endpoint, delivery)
-        return recorder.send(self._of(endpoint).dead_letter, delivery.identifier)
+        return recorder.give_up(self._of(endpoint).dead_letter, delivery)
 
     @guarded(Instrumentation.restart)
     def restart(self, actor: str, carrier: Mapping[str, str]) -> Span:
@@ -113,7 +122,7 @@ class OpenTelemetryInstrumentation(Instrumentation):
         provider = self._provider or trace.get_tracer_provider()
         recorder = self._recorder
         if recorder is None or recorder.provider is not provider:
-            recorder = self._recorder = _Recorder(provider)
+            recorder = self._recorder = _Recorder(provider, self.templates)
         return recorder if recorder.records else None
 
     def _attributes(self, name: str, kind: str) -> _Attributes:
@@ -126,7 +135,10 @@ class OpenTelemetryInstrumentation(Instrumentation):
         return found
 
     def _prepare(self, endpoint: Endpoint) -> _HandlerSpans:
-        handler: _Attributes = {names.ACTOR: endpoint.actor, names.FUNCTION: endpoint.function}
+        self.templates.declare([endpoint.topic])
+        function = f"{endpoint.module}.{endpoint.function}" if endpoint.module else endpoint.function
+        code = {names.ACTOR: endpoint.actor, names.FUNCTION: function}
+        handler: _Attributes = {name: value for name, value in code.items() if value}
         template: _Attributes = {names.TEMPLATE: endpoint.topic}
         return _HandlerSpans(
             process=_Operation(
@@ -163,8 +175,9 @@ class _HandlerSpans:
 class _Recorder:
     """One tracer provider, and what is known about it in advance."""
 
-    def __init__(self, provider: trace.TracerProvider) -> None:
+    def __init__(self, provider: trace.TracerProvider, templates: Templates) -> None:
         self.provider = provider
+        self._templates = templates
         self._tracer = provider.get_tracer("callboard", version("callboard"), names.SCHEMA_URL)
         self.records = not (
             isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider)
@@ -181,17 +194,30 @@ class _Recorder:
         return CarriedSpan(span, parent) if context.is_valid and not sampled(context) else None
 
     def send(
-        self, operation: _Operation, identifier: UUID, topic: str = "", parent: otel.Context | None = None
+        self,
+        operation: _Operation,
+        identifier: UUID,
+        topic: str,
+        parent: otel.Context | None = None,
+        *,
+        name: str = "",
     ) -> Span:
-        """A span under `parent`, or under the current one."""
+        """A span of a message to `topic`, which names it unless there is a `name`; under `parent`, or under the
+        current one."""
         parent = otel.get_current() if parent is None else parent
         if (carried := self.carried(parent)) is not None:
             return carried
-        message: _Attributes = {names.CONVERSATION_ID: str(identifier)}
-        if not topic or _is_random(topic):
-            return self.start(operation, parent, message)
-        message[names.DESTINATION] = topic
-        return self.start(operation, parent, message, name=f"{operation.name} {topic}")
+        template = self._templates.of(topic)
+        message: _Attributes = {names.CONVERSATION_ID: str(identifier), names.TEMPLATE: template}
+        if template != INBOX:
+            message[names.DESTINATION] = topic
+        return self.start(operation, parent, message, name=name or f"{operation.name} {template}")
+
+    def give_up(self, operation: _Operation, delivery: Incoming) -> Span:
+        """A span under the current one that shows a delivery."""
+        parent = otel.get_current()
+        carried = self.carried(parent)
+        return self.start(operation, parent, _delivery(delivery)) if carried is None else carried
 
     def start(self, operation: _Operation, parent: otel.Context, message: _Attributes, *, name: str = "") -> Span:
         span = self._tracer.start_span(
@@ -224,15 +250,10 @@ def _delivery(delivery: Incoming) -> _Attributes:
     }
     if delivery.durable:
         facts[names.CONSUMER_GROUP] = delivery.durable
-    if not _is_random(delivery.topic):
+    if not delivery.topic.startswith(("_", "$")):
         facts[names.DESTINATION] = delivery.topic
     if delivery.stream:
         facts |= {names.STREAM: delivery.stream, names.STREAM_SEQUENCE: delivery.sequence}
     if message_id := delivery.headers.get("Nats-Msg-Id"):
         facts[names.MESSAGE_ID] = message_id
     return facts
-
-
-def _is_random(topic: str) -> bool:
-    """Whether this is an inbox or another topic of the system's; users' topics never begin like that."""
-    return topic.startswith(("_", "$"))

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from callboard.instrumentation import Span
-from callboard.telemetry.attributes import ERROR_TYPE
+from callboard.telemetry.attributes import ERROR_TYPE, MESSAGE_ID, STREAM, STREAM_SEQUENCE
 from callboard.telemetry.guard import guarded
 from callboard.telemetry.propagation import extract, inject
 
@@ -68,6 +68,12 @@ class RecordedSpan(CarriedSpan):
     @guarded(Span.event)
     def event(self, name: str, attributes: Mapping[str, str | float | bool] | None = None) -> None:
         self._span.add_event(name, attributes)
+
+    @guarded(Span.sent)
+    def sent(self, message_id: str, stream: str = "", sequence: int = 0) -> None:
+        self._span.set_attribute(MESSAGE_ID, message_id)
+        if stream:
+            self._span.set_attributes({STREAM: stream, STREAM_SEQUENCE: sequence})
 
     @guarded(Span.link)
     def link(self, carrier: Mapping[str, str]) -> None:

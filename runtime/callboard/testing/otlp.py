@@ -12,69 +12,29 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition, Thread
 from types import TracebackType
 from typing import Self, cast
 
-from attrs import frozen
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
-from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-__all__ = ["AttributeValue", "ReceivedEvent", "ReceivedLink", "ReceivedSpan", "SpanReceiver"]
-
-AttributeValue = str | bool | int | float | bytes | list["AttributeValue"] | dict[str, "AttributeValue"] | None
-
-_SHOWN = (
-    "messaging.nats.message.delivery_count",
-    "callboard.settlement",
-    "callboard.failure.class",
-    "error.type",
+from callboard.testing.span import (
+    AttributeValue,
+    ReceivedEvent,
+    ReceivedLink,
+    ReceivedSpan,
+    orphans_of,
+    spans_of,
+    traces_of,
+    tree_of,
 )
 
-
-@frozen
-class ReceivedEvent:
-    name: str
-    time: int
-    """Nanoseconds since 1970."""
-    attributes: dict[str, AttributeValue]
-
-
-@frozen
-class ReceivedLink:
-    trace_id: str
-    span_id: str
-
-
-@frozen
-class ReceivedSpan:
-    """A span as a collector sees it. Times are nanoseconds since 1970, ids are hexadecimal."""
-
-    name: str
-    kind: str
-    """`INTERNAL`, `SERVER`, `CLIENT`, `PRODUCER` or `CONSUMER`."""
-    trace_id: str
-    span_id: str
-    parent_id: str
-    """Empty for the root of a trace."""
-    start: int
-    end: int
-    attributes: dict[str, AttributeValue]
-    events: list[ReceivedEvent]
-    links: list[ReceivedLink]
-    status_code: str
-    """`UNSET`, `OK` or `ERROR`."""
-    status_message: str
-    service: str
-    """The resource's `service.name`."""
-    resource: dict[str, AttributeValue]
+__all__ = ["AttributeValue", "ReceivedEvent", "ReceivedLink", "ReceivedSpan", "SpanReceiver"]
 
 
 class SpanReceiver:
@@ -114,12 +74,13 @@ class SpanReceiver:
         with self._arrived:
             return list(self._spans)
 
+    def trace(self, trace_id: str) -> list[ReceivedSpan]:
+        """The spans of one trace so far, in order of their start."""
+        return self.traces().get(trace_id, [])
+
     def traces(self) -> dict[str, list[ReceivedSpan]]:
         """Trace id -> its spans, in order of their start."""
-        found: dict[str, list[ReceivedSpan]] = {}
-        for span in sorted(self.spans, key=lambda span: span.start):
-            found.setdefault(span.trace_id, []).append(span)
-        return found
+        return traces_of(self.spans)
 
     def wait_for(self, predicate: Callable[[list[ReceivedSpan]], bool], timeout: float = 10.0) -> list[ReceivedSpan]:
         """Block until `predicate` holds for all spans so far, and return these.
@@ -134,32 +95,19 @@ class SpanReceiver:
 
     def orphans(self, trace_id: str) -> list[ReceivedSpan]:
         """Spans whose parent is not among the trace's spans (roots are none)."""
-        spans = self.traces().get(trace_id, [])
-        known = {span.span_id for span in spans}
-        return [span for span in spans if span.parent_id and span.parent_id not in known]
+        return orphans_of(self.trace(trace_id))
 
     def tree(self, trace_id: str) -> str:
         """The trace as text: a line for each span, children indented, in order of their start.
 
         Empty for an unknown trace. Orphans stand at the top level, marked.
         """
-        orphans = self.orphans(trace_id)
-        spans = self.traces().get(trace_id, [])
-        children: dict[str, list[ReceivedSpan]] = {}
-        for span in spans:
-            children.setdefault("" if span in orphans else span.parent_id, []).append(span)
-
-        def lines(parent_id: str, depth: int) -> Iterator[str]:
-            for span in children.get(parent_id, ()):
-                yield f"{'  ' * depth}{_line(span)}{'  (orphan)' if span in orphans else ''}"
-                yield from lines(span.span_id, depth + 1)
-
-        return "\n".join(lines("", 0))
+        return tree_of(self.trace(trace_id))
 
     def _take(self, body: bytes) -> None:
         request = ExportTraceServiceRequest()
         request.ParseFromString(body)
-        spans = list(_received(request))
+        spans = list(spans_of(request.resource_spans))
         with self._arrived:
             self._spans.extend(spans)
             self._arrived.notify_all()
@@ -206,56 +154,3 @@ def _decompressed(body: bytes, encoding: str) -> bytes:
             return zlib.decompress(body)
         case _:
             return body
-
-
-def _received(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:
-    for group in request.resource_spans:
-        resource = _attributes(group.resource.attributes)
-        for scope in group.scope_spans:
-            for span in scope.spans:
-                yield _span(span, resource)
-
-
-def _span(span: WireSpan, resource: dict[str, AttributeValue]) -> ReceivedSpan:
-    return ReceivedSpan(
-        name=span.name,
-        kind=WireSpan.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
-        trace_id=span.trace_id.hex(),
-        span_id=span.span_id.hex(),
-        parent_id=span.parent_span_id.hex(),
-        start=span.start_time_unix_nano,
-        end=span.end_time_unix_nano,
-        attributes=_attributes(span.attributes),
-        events=[
-            ReceivedEvent(event.name, event.time_unix_nano, _attributes(event.attributes)) for event in span.events
-        ],
-        links=[ReceivedLink(link.trace_id.hex(), link.span_id.hex()) for link in span.links],
-        status_code=Status.StatusCode.Name(span.status.code).removeprefix("STATUS_CODE_"),
-        status_message=span.status.message,
-        service=str(resource.get("service.name", "")),
-        resource=resource,
-    )
-
-
-def _attributes(pairs: Iterable[KeyValue]) -> dict[str, AttributeValue]:
-    return {pair.key: _value(pair.value) for pair in pairs}
-
-
-def _value(value: AnyValue) -> AttributeValue:
-    match value.WhichOneof("value"):
-        case "array_value":
-            return [_value(item) for item in value.array_value.values]
-        case "kvlist_value":
-            return _attributes(value.kvlist_value.values)
-        case str() as field:
-            plain: AttributeValue = getattr(value, field)
-            return plain
-        case _:
-            return None
-
-
-def _line(span: ReceivedSpan) -> str:
-    status = span.status_code if span.status_code != "UNSET" else "ok"
-    milliseconds = (span.end - span.start) / 1e6
-    facts = [f"{name.split('.')[-1]}={span.attributes[name]!s}" for name in _SHOWN if name in span.attributes]
-    return "  ".join([span.name, f"[{span.kind} {span.service}]", f"{milliseconds:.1f} ms", status, *facts])

@@ -34,7 +34,8 @@ def endpoint() -> Endpoint:
         topic="airports.{code}.delay",
         kind="query",
         actor="Delays",
-        function="actors.flights.Delays.delay",
+        function="Delays.delay",
+        module="actors.flights",
     )
 
 

@@ -74,6 +74,7 @@ def test_create_and_send_have_their_names_kinds_and_facts(
     facts = {
         "messaging.system": "nats",
         "messaging.destination.name": "orders.place",
+        "messaging.destination.template": "orders.place",
         "server.address": "127.0.0.1",
         "server.port": 4222,
         "messaging.message.conversation_id": str(IDENTIFIER),

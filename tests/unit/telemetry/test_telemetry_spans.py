@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from callboard.instrumentation import Endpoint, Incoming, Span
 from callboard.telemetry import OpenTelemetryInstrumentation
 from callboard.telemetry.attributes import SCHEMA_URL
+from callboard.telemetry.template import LIMIT
 
 IDENTIFIER = UUID("0d4f3c52-8f0e-4a3b-a7f0-1f4f3f0f9b61")
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -73,8 +74,39 @@ class TestNames:
     ) -> None:
         telemetry.publish("_INBOX.x8f3k2", IDENTIFIER).end()
         (span,) = exporter.get_finished_spans()
-        assert span.name == "publish"
-        assert "messaging.destination.name" not in (span.attributes or {})
+        assert span.name == "publish (inbox)"
+        assert (span.attributes or {})["messaging.destination.template"] == "(inbox)"
+        assert not any("x8f3k2" in str(value) for value in (span.attributes or {}).values())
+
+    def test_what_is_sent_is_named_by_the_templates_of_this_process(
+        self,
+        telemetry: OpenTelemetryInstrumentation,
+        exporter: InMemorySpanExporter,
+        endpoint: Endpoint,
+        delivery: MakeDelivery,
+    ) -> None:
+        telemetry.declare(["passengers.{id}.rebooked"])
+        telemetry.process(endpoint, delivery()).end()
+        telemetry.publish("passengers.17.rebooked", IDENTIFIER).end()
+        telemetry.request("airports.EWR.delay", IDENTIFIER).end()
+        assert [span.name for span in exporter.get_finished_spans()[1:]] == [
+            "publish passengers.{id}.rebooked",
+            "request airports.{code}.delay",
+        ]
+        assert [
+            (span.attributes or {})["messaging.destination.name"] for span in exporter.get_finished_spans()[1:]
+        ] == [
+            "passengers.17.rebooked",
+            "airports.EWR.delay",
+        ]
+
+    def test_ten_thousand_topics_and_inboxes_leave_the_number_of_names_bounded(
+        self, telemetry: OpenTelemetryInstrumentation, exporter: InMemorySpanExporter
+    ) -> None:
+        for number in range(10_000):
+            telemetry.publish(f"orders.{number}.placed", IDENTIFIER).end()
+            telemetry.publish(f"_INBOX.{number}", IDENTIFIER).end()
+        assert len({span.name for span in exporter.get_finished_spans()}) == LIMIT + 2
 
 
 class TestAttributes:
@@ -114,10 +146,35 @@ class TestAttributes:
             "messaging.operation.name": "publish",
             "messaging.operation.type": "send",
             "messaging.destination.name": "orders.place",
+            "messaging.destination.template": "orders.place",
             "server.address": "127.0.0.1",
             "server.port": 4222,
             "messaging.message.conversation_id": str(IDENTIFIER),
         }
+
+    def test_what_was_sent_is_shown_once_it_is_known(
+        self, telemetry: OpenTelemetryInstrumentation, exporter: InMemorySpanExporter
+    ) -> None:
+        span = telemetry.publish("orders.place", IDENTIFIER)
+        span.sent("m1", "ORDERS", 7)
+        span.end()
+        attributes = exporter.get_finished_spans()[0].attributes or {}
+        assert attributes["messaging.message.id"] == "m1"
+        assert attributes["messaging.nats.stream.name"] == "ORDERS"
+        assert attributes["messaging.nats.message.stream_sequence"] == 7
+
+    def test_dead_letter_shows_the_message_that_it_holds(
+        self,
+        telemetry: OpenTelemetryInstrumentation,
+        exporter: InMemorySpanExporter,
+        endpoint: Endpoint,
+        delivery: MakeDelivery,
+    ) -> None:
+        telemetry.dead_letter(endpoint, delivery(delivered=3)).end()
+        attributes = exporter.get_finished_spans()[0].attributes or {}
+        assert attributes["messaging.destination.name"] == "airports.EWR.delay"
+        assert attributes["messaging.consumer.group.name"] == "delay-1a2b3c4d"
+        assert attributes["messaging.nats.message.stream_sequence"] == 42
 
     def test_facts_of_one_message_do_not_appear_on_the_next(
         self,
