@@ -7,6 +7,7 @@ Who handles, publishes or settles adds to these; telemetry, health and service d
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 
 from attrs import define, field
 
@@ -21,10 +22,13 @@ class MailboxStatistics:
     actor: str
     topic: str
     """Topic template."""
+    stream: str = field(init=False, default="")
+    """Where its durable was found last; empty until it was."""
     consumed: Counter[str] = field(init=False, factory=Counter[str])
-    """Deliveries that were settled, by error type; an empty one for those that were handled or refused."""
+    """Deliveries that were settled, by error type; an empty one for those that were handled or refused. What was handed
+    back without a failure does not count."""
     seconds: float = field(init=False, default=0.0)
-    """Time that handlers took."""
+    """Time from their hand-over to their settlement, all together."""
     dead_letters: Counter[str] = field(init=False, factory=Counter[str])
     """Messages given up, by error type."""
     redelivered: int = field(init=False, default=0)
@@ -51,8 +55,14 @@ class Statistics:
     """By durable."""
     sent: Counter[tuple[str, str, str]] = field(init=False, factory=Counter[tuple[str, str, str]])
     """Messages sent, by operation (`publish`, `request`, `reply`, …), topic template and error type (empty: stored)."""
+    restarts: Counter[str] = field(init=False, factory=Counter[str])
+    """Restarts, by actor."""
+    states: Callable[[], Mapping[tuple[str, str], int]] = field(init=False, default=dict[tuple[str, str], int])
+    """Asked when somebody wants to know: how many of an actor are in a state (1 or 0), by actor and state."""
+    outbox_now: dict[str, int] = field(init=False, factory=dict[str, int])
+    """Messages that wait to be sent, by queue; each process that sends from a queue counts all of it."""
     loop_lag_now: float = field(init=False, default=0.0)
-    """Seconds by which the process's timer was late the last time: what blocks the event loop."""
+    """Seconds by which the process's timer was late, at most, in the last 15 s: what blocks the event loop."""
 
     def mailbox(self, durable: str, actor: str, topic: str) -> MailboxStatistics:
         """The numbers of one mailbox; the same object each time."""

@@ -58,7 +58,8 @@ async def publish_message(
     """Publish a message under a span of its own; see `BrokerTransport.publish` for guarantees and errors."""
     span = instrumentation.publish(message.topic, message.identifier)
     try:
-        return await transport.publish(wire.encode(message, carrier=span.carrier))
+        publishing = transport.publish(wire.encode(message, carrier=span.carrier))
+        return await instrumentation.sending("publish", message.topic, publishing)
     except BaseException as error:
         span.fail(type(error).__name__, str(error))
         raise

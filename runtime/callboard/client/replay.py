@@ -88,7 +88,8 @@ class DeadLetterReplay:
         span = self._instrumentation.send(_Leaving.of(letter))
         carrier = letter.carrier if span is NO_SPAN else span.carrier
         try:
-            receipt = await self._transport.publish(_frame(letter, carrier, reply=self._reply))
+            publishing = self._transport.publish(_frame(letter, carrier, reply=self._reply))
+            receipt = await self._instrumentation.sending("send", letter.topic, publishing)
         except BaseException as error:
             span.fail(type(error).__name__, str(error))
             raise

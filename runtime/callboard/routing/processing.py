@@ -25,7 +25,7 @@ from callboard.errors import (
     SubstrateError,
     WorkerDiedError,
 )
-from callboard.instrumentation import NO_SPAN, Instrumentation, Span
+from callboard.instrumentation import NO_SPAN, Endpoint, Instrumentation, Span
 from callboard.message import BrokerMessage, BrokerMessageV1Strategy
 from callboard.routing.action import Action
 from callboard.routing.attempt import UNHANDLED, ends_task, found, judge, remaining, report, respond, tell
@@ -67,6 +67,7 @@ class Processing:
         self._transport = subscriber.transport
         self._settler = Settler(subscriber, instrumentation, dispatcher.publisher)
         self._instrumentation = instrumentation
+        self._statistics = instrumentation.statistics
         self._stage = stage
         self._solitude = solitude
         self._on_failure = on_failure
@@ -81,7 +82,7 @@ class Processing:
         action = self._dispatcher.action_for(delivery)
         if headers and headers.get(wire.STRATEGY) == _MULTICAST:
             self._dispatcher.notice_multicast(action)
-        span = self._instrumentation.process(UNHANDLED if action is None else action.endpoint, delivery)
+        span = self._instrumentation.process(_endpoint(action), delivery)
         token = span.enter()
         try:
             past = await self._attempts.past(delivery) if delivery.repeated else NO_PAST
@@ -97,6 +98,15 @@ class Processing:
         finally:
             span.leave(token)
             span.end()
+
+    def count(self, slot: Slot, delivery: BrokerDelivery, seconds: float) -> None:
+        """A delivery that was handled is settled, `seconds` after its slot took it up."""
+        self._instrumentation.settled(_endpoint(slot.action), delivery, seconds, slot.error_type or "")
+
+    def _skip(self, endpoint: Endpoint, delivery: BrokerDelivery) -> None:
+        """A delivery is acknowledged unhandled."""
+        if delivery.duplicate:
+            self._statistics.mailbox(delivery.durable, endpoint.actor, endpoint.topic).duplicates += 1
 
     def _is_awaited_here(self, delivery: BrokerDelivery) -> bool:
         reply_topic = delivery.headers.get(wire.REPLY_TOPIC)
@@ -136,6 +146,7 @@ class Processing:
                 span.set("callboard.settlement", verdict.settlement.value)
                 tell(span, verdict)
             await self._settle(slot, delivery, verdict)
+            slot.error_type = _error_type(verdict)
             if verdict.failure is FailureClass.ACTOR and verdict.error is not None:
                 with suppress(AttributeError):  # the restart's span goes under this attempt's
                     verdict.error.carrier = dict(span.carrier)  # type: ignore[attr-defined]
@@ -145,14 +156,15 @@ class Processing:
 
     async def _settle(self, slot: Slot, delivery: BrokerDelivery, verdict: Verdict) -> None:
         now = self._transport.clock.time()
+        endpoint = _endpoint(slot.action)
         if verdict.settlement is not Settlement.ACK and now - delivery.touched > slot.lane.lease:
+            self._statistics.mailbox(delivery.durable, endpoint.actor, endpoint.topic).leases_lost += 1
             logger.warning(
                 "message %s of %s: its lease ran out while it was handled; its next delivery decides",
                 delivery.sequence,
                 delivery.durable,
             )
             return
-        endpoint = UNHANDLED if slot.action is None else slot.action.endpoint
         if pause := await self._settler.settle(delivery, endpoint, verdict, slot.past):
             slot.lane.pause(now + pause)
 
@@ -180,6 +192,7 @@ class Processing:
         expires = wire.parse_time(delivery.headers.get(wire.DEADLINE)) if delivery.headers else None
         try:
             if not await delivery.admit():
+                self._skip(_endpoint(action), delivery)
                 return _DONE
             if slot.past.deaths >= CONVICTED:
                 raise WorkerDiedError(slot.past.deaths)  # noqa: TRY301 - judged like all that a message fails with
@@ -231,6 +244,17 @@ class Processing:
             if ends_task(raised):
                 raise
             logger.exception("on_failure of %s raised", delivery.durable)
+
+
+def _endpoint(action: Action | None) -> Endpoint:
+    return UNHANDLED if action is None else action.endpoint
+
+
+def _error_type(verdict: Verdict) -> str | None:
+    """What a delivery counts as; a refusal is an answer. None for what was handed back, which comes again."""
+    if verdict.error is None:
+        return None if verdict.settlement is Settlement.HAND_BACK else ""
+    return "" if verdict.failure is FailureClass.REFUSAL else type(verdict.error).__name__
 
 
 def _timeout(slot: Slot, action: Action | None, error: BaseException) -> BaseException:

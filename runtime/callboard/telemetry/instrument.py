@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from attrs import field, frozen
+from attrs.validators import max_len
 
 from callboard.telemetry import attributes as names
 
@@ -34,11 +35,7 @@ class InstrumentSpec:
     kind: InstrumentKind
     unit: str
     description: str
-    attributes: tuple[str, ...] = field()
-
-    @attributes.validator
-    def _few(self, _: object, value: tuple[str, ...]) -> None:
-        assert len(value) <= 4, self.name  # noqa: S101 - a table of our own
+    attributes: tuple[str, ...] = field(validator=max_len(4))
 
     @property
     def prometheus(self) -> str:
@@ -92,7 +89,11 @@ INSTRUMENTS = (
     InstrumentSpec("callboard.mailbox.age", _GAUGE, "s", "Age of the oldest message that is not settled", _MAILBOX),
     InstrumentSpec("callboard.actor.restarts", _COUNTER, "{restart}", "Restarts of an actor", (names.ACTOR,)),
     InstrumentSpec(
-        "callboard.actor.state", _GAUGE, "{state}", "1 for the state that an actor is in", (names.ACTOR, names.ACTOR_STATE)
+        "callboard.actor.state",
+        _GAUGE,
+        "{state}",
+        "1 for the state an actor is in",
+        (names.ACTOR, names.ACTOR_STATE),
     ),
     InstrumentSpec("callboard.dead_letters", _COUNTER, "{message}", "Messages given up", (*_MAILBOX, names.ERROR_TYPE)),
     InstrumentSpec(
