@@ -171,6 +171,8 @@ class Adoption:
             return
         letter = self._letter(advisory, stored, consumer.metadata)
         await self._transport.dead_letters.put(letter, trace_headers(stored.headers))
+        mailbox = self._transport.statistics.mailbox(consumer.name, letter.actor, consumer.filters[0])
+        mailbox.dead_letters[letter.error_type] += 1
         logger.error("message %s of %s: %s", advisory.stream_seq, advisory.consumer, letter.error_message)
 
     def _letter(self, advisory: _Advisory, stored: StoredMessage, metadata: dict[str, str]) -> DeadLetter:
