@@ -7,7 +7,7 @@ for each message of a handler are put together once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -15,13 +15,16 @@ from weakref import WeakKeyDictionary
 from attrs import frozen
 from opentelemetry import context as otel
 from opentelemetry import trace
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import SpanKind
 
 from callboard.instrumentation import Endpoint, Incoming, Instrumentation, Span
 from callboard.telemetry import attributes as names
 from callboard.telemetry.guard import guarded
+from callboard.telemetry.metric import Metrics
 from callboard.telemetry.propagation import extract, sampled
 from callboard.telemetry.span import CarriedSpan, RecordedSpan
+from callboard.telemetry.template import Templates
 
 __all__ = ["OpenTelemetryInstrumentation"]
 
@@ -29,9 +32,9 @@ _Attributes = dict[str, str | int]
 
 
 class OpenTelemetryInstrumentation(Instrumentation):
-    """Records the runtime's operations with a tracer provider; no method raises.
+    """Records the runtime's operations with a tracer provider and a meter provider; no method raises.
 
-    `tracer_provider` None stands for the global one, looked up at each call, so that it may be set later.
+    None stands for the global ones, which may be set later.
     `server` is the host and port that spans show.
     """
 
@@ -40,8 +43,12 @@ class OpenTelemetryInstrumentation(Instrumentation):
         tracer_provider: trace.TracerProvider | None = None,
         *,
         server: tuple[str, int] | None = None,
+        meter_provider: MeterProvider | None = None,
     ) -> None:
         super().__init__()
+        self._templates = Templates()
+        self._metrics = Metrics.of(meter_provider)
+        self._metrics.observe(self.statistics)
         self._provider = tracer_provider
         self._recorder: _Recorder | None = None
         self._system: _Attributes = {names.SYSTEM: names.SYSTEM_NATS}
@@ -107,6 +114,21 @@ class OpenTelemetryInstrumentation(Instrumentation):
         if (carried := recorder.carried(parent)) is not None:
             return carried
         return recorder.start(_Operation(f"restart {actor}", SpanKind.INTERNAL, {names.ACTOR: actor}), parent, {})
+
+    @guarded(Instrumentation.declare)
+    def declare(self, topics: Iterable[str]) -> None:
+        self._templates.declare(topics)
+
+    @guarded(Instrumentation.sent)
+    def sent(self, operation: str, topic: str, seconds: float, error_type: str = "") -> None:
+        template = self._templates.of(topic) if topic else ""
+        self._metrics.sent(operation, template, seconds, error_type)
+        self.statistics.sent[operation, template, error_type] += 1
+
+    @guarded(Instrumentation.settled)
+    def settled(self, endpoint: Endpoint, delivery: Incoming, seconds: float, error_type: str = "") -> None:
+        self._metrics.settled(delivery.durable, seconds, error_type)
+        super().settled(endpoint, delivery, seconds, error_type)
 
     def _active(self) -> _Recorder | None:
         """Where spans go, or None while there is no SDK."""

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable
+from functools import cache
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.environment_variables import (
@@ -22,7 +23,7 @@ from opentelemetry.util.types import AttributeValue
 from callboard.errors import ConfigError, did_you_mean
 from callboard.telemetry.queue import RoomSampler, SpanQueue
 
-__all__ = ["build_provider"]
+__all__ = ["build_provider", "quiet_sdk", "resource_of"]
 
 _QUEUE_SPANS = 65_536
 _BATCH_SPANS = 4_096
@@ -44,14 +45,14 @@ def build_provider(
     """
     processors = [_processor(name) for name in exporters]
     # No hook at exit: it would wait for a dead collector. Who configures telemetry shuts it down, bounded.
-    provider = TracerProvider(resource=_resource(service_name, instance_id), shutdown_on_exit=False)
+    provider = TracerProvider(resource=resource_of(service_name, instance_id), shutdown_on_exit=False)
     queue = next((processor for processor in processors if isinstance(processor, SpanQueue)), None)
     if queue is not None:
         # Around the one that the SDK has read from the environment, before there is a tracer that knows it.
         provider.sampler = RoomSampler(provider.sampler, queue)
     for processor in processors:
         provider.add_span_processor(processor)
-    _quiet_sdk()
+    quiet_sdk()
     return provider, queue
 
 
@@ -82,7 +83,8 @@ def _number(name: str, value: int) -> int:
         raise ConfigError(f"{name}={text!r} is not a whole number") from None
 
 
-def _resource(service_name: str, instance_id: str) -> Resource:
+def resource_of(service_name: str, instance_id: str) -> Resource:
+    """Who this process is, in traces and metrics alike."""
     attributes: dict[str, AttributeValue] = {
         "service.name": service_name,
         "service.instance.id": instance_id,
@@ -108,7 +110,8 @@ class _OneLine(logging.Handler):
         _log.warning("telemetry: %s", record.getMessage().splitlines()[0])
 
 
-def _quiet_sdk() -> None:
+@cache
+def quiet_sdk() -> None:
     """The exporter logs each retry and tracebacks of whole connection stacks: not what an operator needs."""
     handler = _OneLine()
     for name in ("opentelemetry.exporter", "opentelemetry.sdk"):
