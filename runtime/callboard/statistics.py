@@ -46,6 +46,13 @@ class MailboxStatistics:
     age_now: float = field(init=False, default=0.0)
     """Seconds since the oldest message that is not settled was stored; 0.0 when there is none."""
 
+    def settled(self, seconds: float, error_type: str, *, again: bool) -> None:
+        """A delivery was settled `seconds` after its hand-over; `again` says that its message was delivered before."""
+        self.consumed[error_type] += 1
+        self.seconds += seconds
+        if again:
+            self.redelivered += 1
+
 
 @define(eq=False)
 class Statistics:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from prometheus_client import Metric
@@ -35,7 +35,7 @@ def value(families: dict[str, Metric], name: str) -> float:
 
 
 @contextmanager
-def frozen(pid: int) -> Iterator[None]:
+def frozen(pid: int) -> Generator[None]:
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

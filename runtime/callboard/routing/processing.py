@@ -25,7 +25,7 @@ from callboard.errors import (
     SubstrateError,
     WorkerDiedError,
 )
-from callboard.instrumentation import NO_SPAN, Endpoint, Instrumentation, Span
+from callboard.instrumentation import NO_SPAN, Instrumentation, Span
 from callboard.message import BrokerMessage, BrokerMessageV1Strategy
 from callboard.routing.action import Action
 from callboard.routing.attempt import UNHANDLED, ends_task, found, judge, remaining, report, respond, tell
@@ -37,6 +37,7 @@ from callboard.routing.settlement import Settler, answered
 from callboard.routing.slot import Interruption, Slot
 from callboard.routing.solitude import Solitude
 from callboard.routing.stage import Stage
+from callboard.statistics import MailboxStatistics
 
 __all__ = ["OnFailure", "Processing"]
 
@@ -68,6 +69,7 @@ class Processing:
         self._settler = Settler(subscriber, instrumentation, dispatcher.publisher)
         self._instrumentation = instrumentation
         self._statistics = instrumentation.statistics
+        self._mailboxes = self._statistics.mailboxes
         self._stage = stage
         self._solitude = solitude
         self._on_failure = on_failure
@@ -82,7 +84,7 @@ class Processing:
         action = self._dispatcher.action_for(delivery)
         if headers and headers.get(wire.STRATEGY) == _MULTICAST:
             self._dispatcher.notice_multicast(action)
-        span = self._instrumentation.process(_endpoint(action), delivery)
+        span = self._instrumentation.process(UNHANDLED if action is None else action.endpoint, delivery)
         token = span.enter()
         try:
             past = await self._attempts.past(delivery) if delivery.repeated else NO_PAST
@@ -101,12 +103,15 @@ class Processing:
 
     def count(self, slot: Slot, delivery: BrokerDelivery, seconds: float) -> None:
         """A delivery that was handled is settled, `seconds` after its slot took it up."""
-        self._instrumentation.settled(_endpoint(slot.action), delivery, seconds, slot.error_type or "")
+        error_type = slot.error_type or ""
+        mailbox = self._mailboxes.get(delivery.durable) or self._mailbox(slot.action, delivery)
+        mailbox.settled(seconds, error_type, again=delivery.delivered > 1)
+        if self._instrumentation.measures:
+            self._instrumentation.measure(delivery.durable, seconds, error_type)
 
-    def _skip(self, endpoint: Endpoint, delivery: BrokerDelivery) -> None:
-        """A delivery is acknowledged unhandled."""
-        if delivery.duplicate:
-            self._statistics.mailbox(delivery.durable, endpoint.actor, endpoint.topic).duplicates += 1
+    def _mailbox(self, action: Action | None, delivery: BrokerDelivery) -> MailboxStatistics:
+        endpoint = UNHANDLED if action is None else action.endpoint
+        return self._statistics.mailbox(delivery.durable, endpoint.actor, endpoint.topic)
 
     def _is_awaited_here(self, delivery: BrokerDelivery) -> bool:
         reply_topic = delivery.headers.get(wire.REPLY_TOPIC)
@@ -146,7 +151,7 @@ class Processing:
                 span.set("callboard.settlement", verdict.settlement.value)
                 tell(span, verdict)
             await self._settle(slot, delivery, verdict)
-            slot.error_type = _error_type(verdict)
+            slot.error_type = "" if verdict is _DONE else _error_type(verdict)
             if verdict.failure is FailureClass.ACTOR and verdict.error is not None:
                 with suppress(AttributeError):  # the restart's span goes under this attempt's
                     verdict.error.carrier = dict(span.carrier)  # type: ignore[attr-defined]
@@ -156,15 +161,15 @@ class Processing:
 
     async def _settle(self, slot: Slot, delivery: BrokerDelivery, verdict: Verdict) -> None:
         now = self._transport.clock.time()
-        endpoint = _endpoint(slot.action)
         if verdict.settlement is not Settlement.ACK and now - delivery.touched > slot.lane.lease:
-            self._statistics.mailbox(delivery.durable, endpoint.actor, endpoint.topic).leases_lost += 1
+            self._mailbox(slot.action, delivery).leases_lost += 1
             logger.warning(
                 "message %s of %s: its lease ran out while it was handled; its next delivery decides",
                 delivery.sequence,
                 delivery.durable,
             )
             return
+        endpoint = UNHANDLED if slot.action is None else slot.action.endpoint
         if pause := await self._settler.settle(delivery, endpoint, verdict, slot.past):
             slot.lane.pause(now + pause)
 
@@ -192,7 +197,8 @@ class Processing:
         expires = wire.parse_time(delivery.headers.get(wire.DEADLINE)) if delivery.headers else None
         try:
             if not await delivery.admit():
-                self._skip(_endpoint(action), delivery)
+                if delivery.duplicate:
+                    self._mailbox(action, delivery).duplicates += 1
                 return _DONE
             if slot.past.deaths >= CONVICTED:
                 raise WorkerDiedError(slot.past.deaths)  # noqa: TRY301 - judged like all that a message fails with
@@ -244,10 +250,6 @@ class Processing:
             if ends_task(raised):
                 raise
             logger.exception("on_failure of %s raised", delivery.durable)
-
-
-def _endpoint(action: Action | None) -> Endpoint:
-    return UNHANDLED if action is None else action.endpoint
 
 
 def _error_type(verdict: Verdict) -> str | None:

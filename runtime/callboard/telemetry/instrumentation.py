@@ -122,13 +122,17 @@ class OpenTelemetryInstrumentation(Instrumentation):
     @guarded(Instrumentation.sent)
     def sent(self, operation: str, topic: str, seconds: float, error_type: str = "") -> None:
         template = self._templates.of(topic) if topic else ""
-        self._metrics.sent(operation, template, seconds, error_type)
+        if self._metrics.recording:
+            self._metrics.sent(operation, template, seconds, error_type)
         self.statistics.sent[operation, template, error_type] += 1
 
-    @guarded(Instrumentation.settled)
-    def settled(self, endpoint: Endpoint, delivery: Incoming, seconds: float, error_type: str = "") -> None:
-        self._metrics.settled(delivery.durable, seconds, error_type)
-        super().settled(endpoint, delivery, seconds, error_type)
+    @property
+    def measures(self) -> bool:
+        return self._metrics.recording
+
+    @guarded(Instrumentation.measure)
+    def measure(self, durable: str, seconds: float, error_type: str) -> None:
+        self._metrics.settled(durable, seconds, error_type)
 
     def _active(self) -> _Recorder | None:
         """Where spans go, or None while there is no SDK."""

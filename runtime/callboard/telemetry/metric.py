@@ -1,7 +1,7 @@
 """The metrics of `INSTRUMENTS`, read from the plain numbers of `Statistics` whenever somebody collects them.
 
 Counters and gauges cost nothing where things happen: whoever collects reads them, in a thread of its own. The two
-histograms are recorded one by one (14 us with an SDK, 0.3 without), because an SDK has no observable ones.
+histograms are recorded one by one, 14 us each, because an SDK has no observable ones; without an SDK they are not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from threading import Lock
 from typing import Final
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
@@ -21,7 +21,7 @@ from callboard.telemetry import attributes as names
 from callboard.telemetry.guard import guarded
 from callboard.telemetry.instrument import DURATION_BUCKETS, INSTRUMENTS, InstrumentKind, InstrumentSpec, instrument
 
-__all__ = ["Metrics"]
+__all__ = ["Metrics", "is_of_the_api"]
 
 _Reading = tuple[tuple[str, ...], float]
 """Values of an instrument's attributes in the order of the table, empty for those that it lacks; and its own."""
@@ -37,11 +37,17 @@ def _nothing(_: object, spec: InstrumentSpec) -> list[Observation]:  # noqa: ARG
 
 
 class Metrics:
-    """What one meter provider is told; None stands for the global one, which may be set later."""
+    """What one meter provider is told; None stands for the global one.
+
+    That may be set later: durations are then recorded from its first collection on, or the next `observe`.
+    """
 
     def __init__(self, provider: MeterProvider | None = None) -> None:
         self.dropped: Callable[[], int] = int
         """Says how many spans were lost in this process."""
+        self.recording = False
+        """Whether there is somebody who wants durations."""
+        self._provider = ref(provider) if provider is not None else metrics.get_meter_provider
         self._sources: WeakSet[Statistics] = WeakSet()
         self._lock = Lock()
         meter = metrics.get_meter("callboard", version("callboard"), provider, names.SCHEMA_URL)
@@ -64,6 +70,7 @@ class Metrics:
         """Report these numbers too, for as long as somebody holds them."""
         with self._lock:
             self._sources.add(statistics)
+        self.recording = self.recording or not is_of_the_api(self._provider())
 
     def settled(self, durable: str, seconds: float, error_type: str) -> None:
         """Record how long a delivery took."""
@@ -79,6 +86,7 @@ class Metrics:
 
     def _register(self, meter: Meter, spec: InstrumentSpec) -> None:
         def read(_: CallbackOptions) -> list[Observation]:
+            self.recording = True
             return self._read(spec)
 
         match spec.kind:
@@ -108,6 +116,11 @@ class Metrics:
             sources = tuple(self._sources)
         for statistics in sources:
             yield from _READERS[spec.name](statistics)
+
+
+def is_of_the_api(provider: MeterProvider | None) -> bool:
+    """Whether nobody has set this meter provider: the API's own are private, and do nothing."""
+    return provider is None or type(provider).__module__.startswith("opentelemetry.metrics")
 
 
 _BY_PROVIDER: WeakKeyDictionary[MeterProvider, Metrics] = WeakKeyDictionary()

@@ -18,7 +18,7 @@ from attrs import frozen
 from opentelemetry import metrics, trace
 
 from callboard.errors import MissingExtraError
-from callboard.telemetry.metric import Metrics
+from callboard.telemetry.metric import Metrics, is_of_the_api
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
@@ -112,7 +112,7 @@ def _configure_traces(service_name: str, instance_id: str) -> tuple[TracerProvid
 
 def _configure_metrics(service_name: str, instance_id: str, *, prometheus: bool) -> Meters | None:
     exporters = _wanted_exporters(os.environ, "METRICS")
-    if not (exporters or prometheus) or not _is_of_the_api(metrics.get_meter_provider()):
+    if not (exporters or prometheus) or not is_of_the_api(metrics.get_meter_provider()):
         return None
     try:
         from callboard.telemetry.reader import build_meters  # noqa: PLC0415 - as above
@@ -125,11 +125,6 @@ def _configure_metrics(service_name: str, instance_id: str, *, prometheus: bool)
         return None
     metrics.set_meter_provider(meters.provider)
     return meters
-
-
-def _is_of_the_api(provider: metrics.MeterProvider) -> bool:
-    """Whether nobody has set a meter provider: the API's own are private, and do nothing."""
-    return type(provider).__module__.startswith("opentelemetry.metrics")
 
 
 def _wanted_exporters(environment: Mapping[str, str], signal: str) -> list[str]:

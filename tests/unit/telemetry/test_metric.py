@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, Metric, NumberDataPoint
+from opentelemetry.sdk.metrics.export import (
+    DataPointT,
+    HistogramDataPoint,
+    InMemoryMetricReader,
+    Metric,
+    NumberDataPoint,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from callboard.instrumentation import Endpoint, Incoming
@@ -34,7 +40,7 @@ class Collected:
         assert len({metric.name for metric in found}) == len(found)
         return {metric.name: metric for metric in found}
 
-    def points(self, name: str) -> list[NumberDataPoint | HistogramDataPoint]:
+    def points(self, name: str) -> Sequence[DataPointT]:
         metric = self.metrics().get(name)
         return [] if metric is None else [*metric.data.data_points]
 
@@ -63,10 +69,20 @@ def telemetry(collected: Collected) -> OpenTelemetryInstrumentation:
     return OpenTelemetryInstrumentation(meter_provider=collected.provider)
 
 
+def settle(
+    telemetry: OpenTelemetryInstrumentation, endpoint: Endpoint, delivery: Incoming, error_type: str = ""
+) -> None:
+    """What the handler loop does with a delivery that took 0.2 s."""
+    mailbox = telemetry.statistics.mailbox(delivery.durable, endpoint.actor, endpoint.topic)
+    mailbox.settled(0.2, error_type, again=delivery.delivered > 1)
+    assert telemetry.measures
+    telemetry.measure(delivery.durable, 0.2, error_type)
+
+
 def count_everything(telemetry: OpenTelemetryInstrumentation, endpoint: Endpoint, delivery: Incoming) -> None:
     """Something of each kind."""
-    telemetry.settled(endpoint, delivery, 0.2)
-    telemetry.settled(endpoint, delivery, 0.2, "ValueError")
+    settle(telemetry, endpoint, delivery)
+    settle(telemetry, endpoint, delivery, "ValueError")
     telemetry.sent("publish", "orders.placed", 0.1)
     telemetry.sent("reply", "", 0.1, "PublishUnknownError")
     statistics = telemetry.statistics
@@ -121,7 +137,7 @@ def test_numbers_are_those_that_were_counted(
 def test_durations_have_the_buckets_of_the_conventions(
     collected: Collected, telemetry: OpenTelemetryInstrumentation, endpoint: Endpoint, delivery: MakeDelivery
 ) -> None:
-    telemetry.settled(endpoint, delivery(), 0.2)
+    settle(telemetry, endpoint, delivery())
 
     [point] = collected.points("messaging.process.duration")
 
@@ -140,7 +156,7 @@ def test_inboxes_topics_and_sequences_without_end_make_no_series_without_end(
         telemetry.sent("publish", f"orders.{number}.placed", 0.01)
         telemetry.sent("publish", f"never.declared.{number}", 0.01)
         telemetry.sent("request", f"_INBOX.{number}.{number}", 0.01)
-        telemetry.settled(endpoint, delivery(topic=f"airports.A{number}.delay", sequence=number), 0.01)
+        settle(telemetry, endpoint, delivery(topic=f"airports.A{number}.delay", sequence=number))
 
     for number in range(200):
         send(number)
@@ -226,3 +242,8 @@ def test_names_in_prometheus_are_those_of_the_table(endpoint: Endpoint, delivery
         assert family.type == spec.kind.value
         if spec.kind is InstrumentKind.COUNTER:
             assert {sample.name for sample in family.samples} == {spec.prometheus}
+
+
+def test_nobody_is_asked_to_measure_durations_without_a_provider() -> None:
+    """The hot path pays for a question, and for no answer."""
+    assert not OpenTelemetryInstrumentation().measures
