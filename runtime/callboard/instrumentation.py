@@ -227,11 +227,11 @@ class Instrumentation:
 
     def sent(self, operation: str, topic: str, seconds: float, error_type: str = "") -> None:  # noqa: ARG002
         """A message was sent, or with an error type was not, after `seconds`."""
-        self.statistics.sent[operation, "", error_type] += 1
+        self.statistics.count_sent(operation, "", seconds, error_type)
 
     @property
     def measures(self) -> bool:
-        """Whether somebody wants to know how long each delivery took. On the hot path."""
+        """Whether `measure` wants to hear of each delivery. On the hot path."""
         return False
 
     def measure(self, durable: str, seconds: float, error_type: str) -> None:

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from callboard.system.scrape import merged
 from tests.cli.command import CommandLine, Running
+from tests.jetstream.eventually import eventually
 
 
 async def scraped(running: Running) -> dict[str, Metric]:
@@ -65,7 +66,11 @@ async def test_worker_that_stands_still_is_left_out_and_answers_again_afterwards
         families = await scraped(running)
         assert value(families, "callboard_workers_answered") == 1
         assert len({sample.labels["worker"] for sample in families["callboard_actor_state"].samples}) == 1
-    assert value(await scraped(running), "callboard_workers_answered") == 2
+
+    async def both_answer() -> bool:
+        return value(await scraped(running), "callboard_workers_answered") == 2
+
+    await eventually(both_answer)
 
 
 async def test_worker_that_replaces_a_dead_one_has_its_number(served: CommandLine) -> None:

@@ -26,26 +26,39 @@ class Answer:
 
 class Answers:
     """Gives answers on a pipe of their own, in a thread of their own: they are long, a parent may read slowly, and the
-    actors wait for neither. A question that comes before the last one is answered gets no answer.
+    actors wait for neither. Of questions that come before the last one is answered, only the latest gets an answer.
     """
 
     def __init__(self, fd: int, text: Callable[[], str]) -> None:
         self._fd = fd
         self._text = text
-        self._busy = Lock()
+        self._lock = Lock()
+        self._question: int | None = None
+        self._answering = False
 
     def give(self, number: int) -> None:
         """Begin to answer a question. Raises nothing."""
-        if self._busy.acquire(blocking=False):
+        with self._lock:
+            self._question = number
+            begun, self._answering = self._answering, True
+        if not begun:
             # A daemon: a parent that stands still must not keep its worker from ending.
-            Thread(target=self._give, args=(number,), name="callboard-metrics", daemon=True).start()
+            Thread(target=self._answer, name="callboard-metrics", daemon=True).start()
 
-    def _give(self, number: int) -> None:
-        try:
-            line = msgspec.json.encode(Answer(number, self._text())) + b"\n"
-            with suppress(OSError), open(self._fd, "wb", closefd=False) as pipe:
-                pipe.write(line)
-        except Exception:
-            logger.exception("metrics cannot be collected")
-        finally:
-            self._busy.release()
+    def _answer(self) -> None:
+        while (number := self._next()) is not None:
+            try:
+                self._write(Answer(number, self._text()))
+            except Exception:
+                logger.exception("metrics cannot be collected")
+
+    def _next(self) -> int | None:
+        with self._lock:
+            number, self._question = self._question, None
+            self._answering = number is not None
+            return number
+
+    def _write(self, answer: Answer) -> None:
+        """Wait until the pipe has taken it; nothing happens when the parent is gone."""
+        with suppress(OSError), open(self._fd, "wb", closefd=False) as pipe:
+            pipe.write(msgspec.json.encode(answer) + b"\n")

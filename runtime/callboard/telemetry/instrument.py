@@ -13,10 +13,7 @@ from attrs.validators import max_len
 
 from callboard.telemetry import attributes as names
 
-__all__ = ["DURATION_BUCKETS", "INSTRUMENTS", "InstrumentKind", "InstrumentSpec", "instrument"]
-
-DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-"""Seconds; what the conventions advise for durations of messaging."""
+__all__ = ["INSTRUMENTS", "InstrumentKind", "InstrumentSpec", "instrument"]
 
 
 class InstrumentKind(StrEnum):

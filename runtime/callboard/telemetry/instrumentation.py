@@ -124,7 +124,7 @@ class OpenTelemetryInstrumentation(Instrumentation):
         template = self._templates.of(topic) if topic else ""
         if self._metrics.recording:
             self._metrics.sent(operation, template, seconds, error_type)
-        self.statistics.sent[operation, template, error_type] += 1
+        self.statistics.count_sent(operation, template, seconds, error_type)
 
     @property
     def measures(self) -> bool:

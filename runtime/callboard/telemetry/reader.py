@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 
 from attrs import frozen
 from opentelemetry.exporter.otlp.proto.http import metric_exporter
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
-from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 
 from callboard.errors import ConfigError, MissingExtraError, did_you_mean
+from callboard.telemetry.duration import ConsoleExporter, DurationFamilies, OTLPExporter
 from callboard.telemetry.provider import quiet_sdk, resource_of
 
 __all__ = ["Meters", "build_meters"]
@@ -56,9 +56,9 @@ def _reader(exporter: str) -> MetricReader:
     match exporter:
         case "otlp":
             logging.getLogger(metric_exporter.__name__).addFilter(_NotTaken())
-            return PeriodicExportingMetricReader(OTLPMetricExporter())
+            return PeriodicExportingMetricReader(OTLPExporter())
         case "console":
-            return PeriodicExportingMetricReader(ConsoleMetricExporter())
+            return PeriodicExportingMetricReader(ConsoleExporter())
         case _:
             hint = did_you_mean(exporter, ("otlp", "console", "none"))
             raise ConfigError(f"OTEL_METRICS_EXPORTER={exporter!r} is not 'otlp', 'console' or 'none'{hint}")
@@ -71,6 +71,7 @@ def _prometheus() -> tuple[MetricReader, Callable[[], str]]:
     except ImportError as error:
         raise MissingExtraError("metrics for Prometheus", "prometheus") from error
     registry = CollectorRegistry()
+    registry.register(DurationFamilies())
     # The scope is the same everywhere and says nothing.
     reader = PrometheusMetricReader(scope_info_enabled=False, registry=registry)
     return reader, lambda: generate_latest(registry).decode()

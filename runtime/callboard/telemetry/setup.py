@@ -123,6 +123,7 @@ def _configure_metrics(service_name: str, instance_id: str, *, prometheus: bool)
     except Exception as err:  # noqa: BLE001 - as above
         _log.warning("telemetry: no metrics, the settings in OTEL_* are not usable: %s", err)
         return None
+    Metrics.of().read = True
     metrics.set_meter_provider(meters.provider)
     return meters
 

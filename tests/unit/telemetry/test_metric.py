@@ -14,13 +14,12 @@ from opentelemetry.sdk.metrics.export import (
     Metric,
     NumberDataPoint,
 )
-from prometheus_client.parser import text_string_to_metric_families
 
 from callboard.instrumentation import Endpoint, Incoming
+from callboard.statistics import DURATION_BUCKETS
 from callboard.telemetry import OpenTelemetryInstrumentation
-from callboard.telemetry.instrument import DURATION_BUCKETS, INSTRUMENTS, InstrumentKind
+from callboard.telemetry.instrument import INSTRUMENTS
 from callboard.telemetry.metric import Metrics
-from callboard.telemetry.reader import build_meters
 
 MakeDelivery = Callable[..., Incoming]
 
@@ -224,24 +223,6 @@ def test_lost_spans_are_those_of_the_process(collected: Collected) -> None:
     Metrics.of(collected.provider).dropped = lambda: 12
 
     assert collected.value("callboard.spans.dropped", {}) == 12
-
-
-def test_names_in_prometheus_are_those_of_the_table(endpoint: Endpoint, delivery: MakeDelivery) -> None:
-    """Dashboards and alerts go by them."""
-    meters = build_meters([], "flights", "worker-1", prometheus=True)
-    telemetry = OpenTelemetryInstrumentation(meter_provider=meters.provider)
-    count_everything(telemetry, endpoint, delivery())
-    assert meters.prometheus is not None
-
-    families = {family.name: family for family in text_string_to_metric_families(meters.prometheus())}
-    meters.provider.shutdown()
-
-    for spec in INSTRUMENTS:
-        # The parser leaves the ending of counters away.
-        family = families[spec.prometheus.removesuffix("_total")]
-        assert family.type == spec.kind.value
-        if spec.kind is InstrumentKind.COUNTER:
-            assert {sample.name for sample in family.samples} == {spec.prometheus}
 
 
 def test_nobody_is_asked_to_measure_durations_without_a_provider() -> None:

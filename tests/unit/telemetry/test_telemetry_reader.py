@@ -13,7 +13,11 @@ from threading import Thread
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import HistogramDataPoint
+from prometheus_client.parser import text_string_to_metric_families
 
+from callboard.statistics import DURATION_BUCKETS
+from callboard.telemetry.instrument import INSTRUMENTS, InstrumentKind
 from callboard.testing import SpanReceiver
 
 PROGRAM = """
@@ -22,7 +26,7 @@ logging.basicConfig(format="%(levelname)s %(name)s %(message)s", level="INFO")
 from opentelemetry import metrics
 from callboard.telemetry import OpenTelemetryInstrumentation, configure_telemetry
 {before}
-telemetry = configure_telemetry("flights", instance_id="worker-1")
+telemetry = configure_telemetry("flights", instance_id="worker-1", prometheus={prometheus})
 print("on" if telemetry.meters else "off", file=sys.stderr)
 instrumentation = OpenTelemetryInstrumentation()
 instrumentation.sent("publish", "orders.placed", 0.1)
@@ -30,6 +34,20 @@ instrumentation.sent("publish", "orders.placed", 0.1)
 started = time.monotonic()
 telemetry.shutdown(2.0)
 print(f"stopped in {{time.monotonic() - started:.1f}}", file=sys.stderr)
+"""
+
+
+EVERYTHING = """
+statistics = instrumentation.statistics
+mailbox = statistics.mailbox("delay-1a2b3c4d", "Delays", "airports.*.delay")
+mailbox.stream = "AIRPORTS"
+mailbox.settled(0.2, "ValueError", again=True)
+mailbox.dead_letters["ValueError"] += 1
+instrumentation.sent("publish", "orders.placed", 0.1, "NoStreamError")
+statistics.restarts["Delays"] += 1
+statistics.states = lambda: {("Delays", "running"): 1}
+statistics.outbox_now["outbox"] = 3
+print(telemetry.meters.prometheus())
 """
 
 
@@ -75,6 +93,17 @@ class MetricReceiver:
             for metric in scope.metrics
         }
 
+    def histogram(self, name: str) -> list[HistogramDataPoint]:
+        """The points of the last export."""
+        return [
+            point
+            for group in self.received[-1].resource_metrics
+            for scope in group.scope_metrics
+            for metric in scope.metrics
+            for point in metric.histogram.data_points
+            if metric.name == name
+        ]
+
 
 @pytest.fixture
 def receiver() -> Iterator[MetricReceiver]:
@@ -87,10 +116,12 @@ def receiver() -> Iterator[MetricReceiver]:
     receiver.server.server_close()
 
 
-def run(environment: dict[str, str], *, before: str = "", after: str = "") -> subprocess.CompletedProcess[str]:
+def run(
+    environment: dict[str, str], *, before: str = "", after: str = "", prometheus: bool = False
+) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(before=before, after=after)],
+        [sys.executable, "-c", PROGRAM.format(before=before, after=after, prometheus=prometheus)],
         env=clean | environment,
         capture_output=True,
         text=True,
@@ -104,6 +135,42 @@ def test_endpoint_alone_turns_metrics_on_and_the_last_figures_are_sent_at_the_en
 
     assert receiver.services == {"flights"}
     assert {"messaging.client.sent.messages", "messaging.client.operation.duration"} <= receiver.names
+
+
+def test_durations_are_there_once_with_what_was_counted(receiver: MetricReceiver) -> None:
+    run(
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint},
+        after='instrumentation.sent("publish", "orders.placed", 7.0)',
+    )
+
+    [point] = receiver.histogram("messaging.client.operation.duration")
+
+    assert (point.count, round(point.sum, 3)) == (2, 7.1)
+    assert tuple(point.explicit_bounds) == DURATION_BUCKETS
+    limits = zip(point.explicit_bounds, point.bucket_counts, strict=False)
+    assert [limit for limit, count in limits if count] == [0.1, 7.5]
+    assert not point.HasField("min")
+    assert {each.key: each.value.string_value for each in point.attributes} == {
+        "messaging.system": "nats",
+        "messaging.operation.name": "publish",
+        "messaging.destination.template": "orders.placed",
+    }
+
+
+def test_names_and_kinds_in_prometheus_are_those_of_the_table() -> None:
+    """Dashboards and alerts go by them."""
+    done = run({}, prometheus=True, after=EVERYTHING)
+    families = {family.name: family for family in text_string_to_metric_families(done.stdout)}
+
+    for spec in INSTRUMENTS:
+        # The parser leaves the ending of counters away.
+        family = families[spec.prometheus.removesuffix("_total")]
+        assert family.type == spec.kind.value
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        assert labels == {name.replace(".", "_") for name in spec.attributes}
+        if spec.kind is InstrumentKind.COUNTER:
+            assert {sample.name for sample in family.samples} == {spec.prometheus}
+    assert done.stdout.count("# TYPE messaging_process_duration_seconds histogram") == 1
 
 
 def test_endpoint_of_metrics_alone_turns_no_traces_on(receiver: MetricReceiver) -> None:
