@@ -6,11 +6,39 @@ Who handles, publishes or settles adds to these; telemetry, health and service d
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable, Mapping
 
 from attrs import define, field
 
-__all__ = ["MailboxStatistics", "Statistics"]
+__all__ = ["DURATION_BUCKETS", "Durations", "MailboxStatistics", "Statistics"]
+
+DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""Upper limits in seconds, the limit itself included; what the conventions advise for durations of messaging."""
+
+
+@define(eq=False)
+class Durations:
+    """How long something took, each time."""
+
+    counts: list[int] = field(init=False, factory=lambda: [0] * (len(DURATION_BUCKETS) + 1))
+    """How often it ended in each bucket; the last one is for what took longer than all limits."""
+    seconds: float = field(init=False, default=0.0)
+    """All together."""
+
+    def add(self, seconds: float) -> None:
+        """Once more. 0.2 microseconds; an SDK's histogram costs 12."""
+        self.counts[bisect_left(DURATION_BUCKETS, seconds)] += 1
+        self.seconds += seconds
+
+    def plus(self, other: Durations | None) -> Durations:
+        """A copy, with those of another one."""
+        both = Durations()
+        for each in (self, other or Durations()):
+            both.counts = [sum(pair) for pair in zip(both.counts, each.counts, strict=True)]
+            both.seconds += each.seconds
+        return both
 
 
 @define(eq=False)
@@ -21,10 +49,15 @@ class MailboxStatistics:
     actor: str
     topic: str
     """Topic template."""
+    stream: str = field(init=False, default="")
+    """Where its durable was found last; empty until it was."""
     consumed: Counter[str] = field(init=False, factory=Counter[str])
-    """Deliveries that were settled, by error type; an empty one for those that were handled or refused."""
+    """Deliveries that were settled, by error type; an empty one for those that were handled or refused. What was handed
+    back without a failure does not count."""
     seconds: float = field(init=False, default=0.0)
-    """Time that handlers took."""
+    """Time from their hand-over to their settlement, all together."""
+    durations: dict[str, Durations] = field(init=False, factory=dict[str, Durations])
+    """The same deliveries from hand-over to settlement, by error type."""
     dead_letters: Counter[str] = field(init=False, factory=Counter[str])
     """Messages given up, by error type."""
     redelivered: int = field(init=False, default=0)
@@ -42,6 +75,15 @@ class MailboxStatistics:
     age_now: float = field(init=False, default=0.0)
     """Seconds since the oldest message that is not settled was stored; 0.0 when there is none."""
 
+    def settled(self, seconds: float, error_type: str, *, again: bool) -> None:
+        """A delivery was settled `seconds` after its hand-over; `again` says that its message was delivered before."""
+        self.consumed[error_type] += 1
+        self.seconds += seconds
+        durations = self.durations.get(error_type) or self.durations.setdefault(error_type, Durations())
+        durations.add(seconds)
+        if again:
+            self.redelivered += 1
+
 
 @define(eq=False)
 class Statistics:
@@ -51,8 +93,18 @@ class Statistics:
     """By durable."""
     sent: Counter[tuple[str, str, str]] = field(init=False, factory=Counter[tuple[str, str, str]])
     """Messages sent, by operation (`publish`, `request`, `reply`, …), topic template and error type (empty: stored)."""
+    sent_durations: dict[tuple[str, str, str], Durations] = field(
+        init=False, factory=dict[tuple[str, str, str], Durations]
+    )
+    """How long the same operations took."""
+    restarts: Counter[str] = field(init=False, factory=Counter[str])
+    """Restarts, by actor."""
+    states: Callable[[], Mapping[tuple[str, str], int]] = field(init=False, default=dict[tuple[str, str], int])
+    """Asked when somebody wants to know: how many of an actor are in a state (1 or 0), by actor and state."""
+    outbox_now: dict[str, int] = field(init=False, factory=dict[str, int])
+    """Messages that wait to be sent, by queue; each process that sends from a queue counts all of it."""
     loop_lag_now: float = field(init=False, default=0.0)
-    """Seconds by which the process's timer was late the last time: what blocks the event loop."""
+    """Seconds by which the process's timer was late, at most, in the last 15 s: what blocks the event loop."""
 
     def mailbox(self, durable: str, actor: str, topic: str) -> MailboxStatistics:
         """The numbers of one mailbox; the same object each time."""
@@ -60,3 +112,10 @@ class Statistics:
         if found is None:
             found = self.mailboxes[durable] = MailboxStatistics(durable, actor, topic)
         return found
+
+    def count_sent(self, operation: str, template: str, seconds: float, error_type: str) -> None:
+        """A message was sent, or with an error type was not, after `seconds`."""
+        key = (operation, template, error_type)
+        self.sent[key] += 1
+        durations = self.sent_durations.get(key) or self.sent_durations.setdefault(key, Durations())
+        durations.add(seconds)

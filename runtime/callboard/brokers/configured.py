@@ -31,8 +31,10 @@ def address_of(transport: BrokerTransport) -> tuple[str, int] | None:
 
 
 def instrumentation_of(config: Config, transport: BrokerTransport) -> Instrumentation:
-    """Spans for what goes through a transport, unless the configuration turns telemetry off."""
+    """Spans and numbers of what goes through a transport, unless the configuration turns telemetry off."""
     if not config.telemetry.enabled:
         return NO_INSTRUMENTATION
     instrumentation = import_name(INSTRUMENTATION, "'telemetry'")
-    return cast("Instrumentation", instrumentation(server=address_of(transport)))
+    made = cast("Instrumentation", instrumentation(server=address_of(transport)))
+    transport.statistics = made.statistics
+    return made

@@ -27,6 +27,7 @@ class BrokerDelivery(ABC):
         "_message",
         "body",
         "delivered",
+        "duplicate",
         "durable",
         "headers",
         "repeated",
@@ -54,6 +55,8 @@ class BrokerDelivery(ABC):
     """Name of the mailbox's durable consumer."""
     repeated: bool
     """Whether it may have been attempted before."""
+    duplicate: bool
+    """Whether it is not admitted because a copy was handled before."""
     touched: float
     """Loop time at which the lease was last known to be fresh."""
     settled: bool
@@ -82,6 +85,7 @@ class BrokerDelivery(ABC):
         self.touched = touched
         self.repeated = delivered > 1
         self.settled = False
+        self.duplicate = False
         self._message: BrokerMessageV1 | None = None
         self._identifier: UUID | None = None
 

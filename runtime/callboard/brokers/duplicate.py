@@ -34,6 +34,8 @@ class BrokerSubscriberDuplicateValidator(BrokerSubscriberValidator):
     at the same time in two processes both run.
     """
 
+    duplicates = True
+
     def __init__(self, *, retention: float = DEFAULT_RETENTION, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__()
         if retention <= 0:

@@ -43,6 +43,7 @@ class FilteredDelivery(BrokerDelivery):
     async def admit(self) -> bool:
         if self._admitted is None:
             self._admitted = await self.inner.admit() and await self._is_valid()
+            self.duplicate = self.inner.duplicate
         return self._admitted
 
     async def _is_valid(self) -> bool:
@@ -51,6 +52,7 @@ class FilteredDelivery(BrokerDelivery):
             self._asked = await self._validator.is_valid(self.message)
         except ContentDecodeError:
             return True
+        self.inner.duplicate = not self._asked and self._validator.duplicates
         return self._asked
 
     async def ack(self) -> None:

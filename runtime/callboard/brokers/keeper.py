@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 
 from callboard.brokers.transport import Tick
@@ -17,6 +18,8 @@ __all__ = ["Keeper"]
 logger = logging.getLogger("callboard.keeper")
 
 PERIOD = 0.1
+LATE_TICKS = 150
+"""How many ticks a late one is remembered: a scrape every 15 s sees it."""
 
 
 class Keeper:
@@ -24,6 +27,7 @@ class Keeper:
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
+        self._late: deque[float] = deque([0.0], maxlen=LATE_TICKS)
         self._ticks: list[Tick] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -36,6 +40,11 @@ class Keeper:
                 self._ticks.remove(tick)
 
         return unwatch
+
+    @property
+    def late(self) -> float:
+        """Seconds by which a tick was late, at most, in the last 15 s: for so long something kept the event loop."""
+        return max(self._late)
 
     def start(self) -> None:
         """Begin; `stop` ends it."""
@@ -50,7 +59,9 @@ class Keeper:
 
     async def _run(self) -> None:
         while True:
+            due = self._clock.time() + PERIOD
             await self._clock.sleep(PERIOD)
+            self._late.append(max(0.0, self._clock.time() - due))
             for tick in tuple(self._ticks):
                 try:
                     for delivery in tick(self._clock.time()):

@@ -59,7 +59,7 @@ async def publish_message(
     span = instrumentation.publish(message.topic, message.identifier)
     try:
         frame = wire.encode(message, carrier=span.carrier)
-        receipt = await transport.publish(frame)
+        receipt = await instrumentation.sending("publish", message.topic, transport.publish(frame))
     except BaseException as error:
         span.fail(type(error).__name__, str(error))
         raise

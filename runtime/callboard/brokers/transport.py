@@ -17,6 +17,7 @@ from callboard.brokers.wire import Frame
 from callboard.clock import SYSTEM_CLOCK, Clock
 from callboard.config import Config
 from callboard.lifecycle import Resource
+from callboard.statistics import Statistics
 
 __all__ = ["BrokerTransport", "Receipt", "ReplyBox", "ReplyFrame", "Tick", "Topology"]
 
@@ -72,8 +73,14 @@ class BrokerTransport(Resource):
 
     attempts: Attempts
     dead_letters: DeadLetters
+    statistics: Statistics
+    """What its mailboxes and its timer count: its own, unless whoever has an instrumentation sets that one's."""
     clock: Clock = SYSTEM_CLOCK
     """What leases, deadlines and delays go by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statistics = Statistics()
 
     @classmethod
     @abstractmethod

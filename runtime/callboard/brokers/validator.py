@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from callboard.lifecycle import Resource
 from callboard.message import BrokerMessage
 
@@ -14,6 +16,9 @@ class BrokerSubscriberValidator(Resource):
     `is_valid` is asked once for each delivery, before it is handled; a message that is not valid is acknowledged
     unhandled. Afterwards exactly one of `handled` and `released` is called, unless the process dies.
     """
+
+    duplicates: ClassVar[bool] = False
+    """Whether what is not valid is a copy of something that was handled: counted as such."""
 
     async def is_valid(self, message: BrokerMessage) -> bool:
         """Whether a message is to be handled."""

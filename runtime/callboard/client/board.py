@@ -117,6 +117,10 @@ class Board:
         """`request` with a message that is made already. The answer comes to a private inbox, whatever reply topic the
         message names; the same message asked twice is two requests."""
         topic = check_topic(message.topic)
+        asking = self._ask(topic, message, returns=returns, timeout=timeout)
+        return await self._instrumentation.sending("request", topic, asking)
+
+    async def _ask(self, topic: str, message: BrokerMessage, *, returns: Any, timeout: float) -> Any:
         now = self._transport.clock.now()
         deadline = self._deadline(now + timedelta(seconds=timeout))
         seconds = (deadline - now).total_seconds()

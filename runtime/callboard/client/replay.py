@@ -91,7 +91,7 @@ class DeadLetterReplay:
         try:
             span.link(letter.headers)
             frame = _frame(letter, carrier, reply=self._reply)
-            receipt = await self._transport.publish(frame)
+            receipt = await self._instrumentation.sending("send", letter.topic, self._transport.publish(frame))
             span.sent(frame.headers[wire.MESSAGE_ID], receipt.stream, receipt.sequence)
         except BaseException as error:
             span.fail(type(error).__name__, str(error))

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from attrs import field, frozen
+from attrs.validators import optional
 from typed_settings.types import SecretStr
 
 from callboard.config.secret import UrlRepr
@@ -16,6 +17,7 @@ __all__ = [
     "ClientSettings",
     "DuplicateSettings",
     "Manage",
+    "MetricsSettings",
     "NatsSettings",
     "QueueSettings",
     "QueuedSettings",
@@ -149,14 +151,24 @@ class QueueSettings:
 
 @frozen
 class TelemetrySettings:
-    """Traces; what `OTEL_*` variables say is stronger than any of this."""
+    """Traces and metrics; what `OTEL_*` variables say is stronger than any of this."""
 
     enabled: bool = True
-    """False: no traces, even where there is an endpoint."""
+    """False: neither, even where there is an endpoint."""
     endpoint: str = field(default="", repr=UrlRepr())
-    """Base address of an OTLP/HTTP collector, such as `http://127.0.0.1:4318`; empty: traces are off."""
+    """Base address of an OTLP/HTTP collector, such as `http://127.0.0.1:4318`; empty: nothing is sent."""
     ratio: float = field(default=1.0, validator=[at_least(0), at_most(1)])
     """Share of the traces that begin here which is recorded."""
+
+
+@frozen
+class MetricsSettings:
+    """Where `callboard run` shows the metrics of all its workers to Prometheus, over HTTP."""
+
+    port: int | None = field(default=None, validator=optional([at_least(0), at_most(65535)]))
+    """Nowhere unless said; 0 takes a free one, which the log names."""
+    host: str = "127.0.0.1"
+    """The address that is listened on; empty: all of this machine's."""
 
 
 @frozen

@@ -73,6 +73,8 @@ class ConsumerInfo:
     """Stream sequence up to which everything is acknowledged."""
     unsettled: int = 0
     """Messages that it has handed over and that are not settled."""
+    at: str = ""
+    """When the server said this, by its clock (RFC 3339)."""
 
     @classmethod
     def of(cls, info: dict[str, Any]) -> ConsumerInfo:
@@ -84,6 +86,7 @@ class ConsumerInfo:
             pending=info.get("num_pending", 0),
             ack_floor=floor.get("stream_seq", 0),
             unsettled=info.get("num_ack_pending", 0),
+            at=info.get("ts", ""),
         )
 
     @property

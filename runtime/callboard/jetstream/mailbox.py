@@ -23,6 +23,7 @@ from callboard.jetstream.connection import NatsConnection
 from callboard.jetstream.delivery import JetStreamDelivery
 from callboard.jetstream.listener import Listener
 from callboard.jetstream.topology import Located
+from callboard.statistics import MailboxStatistics
 
 __all__ = ["JetStreamMailbox"]
 
@@ -70,6 +71,7 @@ class JetStreamMailbox:
         find: Callable[[], Awaitable[Located | None]],
         *,
         concurrency: int | None = None,
+        statistics: MailboxStatistics | None = None,
         on_crash: Callable[[BaseException], None],
     ) -> None:
         self.durable = durable
@@ -80,6 +82,7 @@ class JetStreamMailbox:
         """Whether a message came since somebody last looked."""
         self._find = find
         self._concurrency = concurrency
+        self._statistics = statistics
         self._connection = connection
         self._on_crash = on_crash
         self._seen_before = 0
@@ -127,6 +130,8 @@ class JetStreamMailbox:
         listener, self._listener = self._listener, None
         if listener is not None:
             await listener.drain()
+        self._forget()
+        self._count_credit()
         await self._hand_back()
 
     async def _hand_back(self) -> None:
@@ -187,6 +192,8 @@ class JetStreamMailbox:
         if (located := await self._find()) is None:
             raise _RemovedError
         self.stream, self._seen_before, lane.lease = located.stream, located.seen_before, located.lease
+        if self._statistics is not None:
+            self._statistics.stream = located.stream
 
     async def _heal(self) -> None:
         """Nobody answers for the consumer: find it again, make it again, or raise the alarm and wait."""
@@ -302,6 +309,7 @@ class JetStreamMailbox:
 
     def check(self, now: float) -> None:
         """Pull anew when the server has been silent too long; called by the process's timer."""
+        self._count_credit()
         if (
             self._pulls
             and now - self._seen > HEARTBEAT * MISSED * self._patience
@@ -312,3 +320,7 @@ class JetStreamMailbox:
             self._patience = min(self._patience * 2, LONGEST_PATIENCE)
             self._forget()
             self._pull_again()
+
+    def _count_credit(self) -> None:
+        if self._statistics is not None:
+            self._statistics.credit_now = self._owed

@@ -44,6 +44,7 @@ class JetStreamMailboxes(BrokerSubscriber):
                 spec.durable,
                 partial(self._find, spec),
                 concurrency=spec.concurrency,
+                statistics=self.transport.statistics.mailbox(spec.durable, spec.actor, spec.template.text),
                 on_crash=self.crash,
             )
             self._mailboxes.append(mailbox)

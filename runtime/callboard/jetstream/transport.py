@@ -32,6 +32,7 @@ from callboard.jetstream.mailbox import JetStreamMailbox
 from callboard.jetstream.mailboxes import JetStreamMailboxes
 from callboard.jetstream.reply import ReplyBoxes
 from callboard.jetstream.stored import StoredMessage
+from callboard.jetstream.survey import Survey
 from callboard.jetstream.topology import TopologyManager
 
 __all__ = ["JetStreamTransport"]
@@ -63,7 +64,8 @@ class JetStreamTransport(BrokerTransport):
         self._keeper.watch(self._tick)
         self._mailboxes: set[JetStreamMailbox] = set()
         self._handled: dict[str, float] = {}
-        self._noting: asyncio.Task[None] | None = None
+        self._survey = Survey(self._connection, self._api, lambda: self.statistics)
+        self._tasks: list[asyncio.Task[None]] = []
         self.attempts = JetStreamAttempts(self._api, self._publisher, self._topology.incarnations)
         self.dead_letters = JetStreamDeadLetters(self._connection, self._publisher, self._api)
         self._adoption = Adoption(self, self._connection, self._api, self._mailboxes, streams)
@@ -81,7 +83,10 @@ class JetStreamTransport(BrokerTransport):
         await self._publisher.start()
         await self._boxes.start()
         self._keeper.start()
-        self._noting = asyncio.create_task(self._note_for_ever(), name="callboard floors")
+        self._tasks = [
+            asyncio.create_task(self._note_for_ever(), name="callboard floors"),
+            asyncio.create_task(self._survey.run(), name="callboard survey"),
+        ]
 
     async def _note_for_ever(self) -> None:
         """Record how far mailboxes have come, so that a durable that is lost can go on there."""
@@ -97,14 +102,16 @@ class JetStreamTransport(BrokerTransport):
 
     async def _destroy(self) -> None:
         await self._adoption.stop()
-        noting, self._noting = self._noting, None
-        if noting is not None:
-            noting.cancel()
-            await asyncio.wait({noting})
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await self._keeper.stop()
         await self._connection.destroy()
 
     def _tick(self, now: float) -> Iterable[BrokerDelivery]:
+        self.statistics.loop_lag_now = self._keeper.late
         self._publisher.expire(now)
         for mailbox in tuple(self._mailboxes):
             mailbox.check(now)

@@ -254,8 +254,11 @@ class BrokerHandler:
                     raise
                 logger.exception("message %s of %s could not be settled", delivery.sequence, delivery.durable)
             finally:
+                seconds = clock() - begun
+                if slot.error_type is not None:
+                    self._processing.count(slot, delivery, seconds)
                 slot.end()
-                intake.release(lane, clock() - begun, len(delivery.body))
+                intake.release(lane, seconds, len(delivery.body))
                 if self._ending is not None:
                     self._slots.changed()
             if contextvars.copy_context() != clean:

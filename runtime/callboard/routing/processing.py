@@ -37,6 +37,7 @@ from callboard.routing.settlement import Settler, answered, hand_back
 from callboard.routing.slot import Interruption, Slot
 from callboard.routing.solitude import Solitude
 from callboard.routing.stage import Stage
+from callboard.statistics import MailboxStatistics
 
 __all__ = ["OnFailure", "Processing"]
 
@@ -67,6 +68,8 @@ class Processing:
         self._transport = subscriber.transport
         self._settler = Settler(subscriber, instrumentation, dispatcher.publisher)
         self._instrumentation = instrumentation
+        self._statistics = instrumentation.statistics
+        self._mailboxes = self._statistics.mailboxes
         self._stage = stage
         self._solitude = solitude
         self._on_failure = on_failure
@@ -101,6 +104,18 @@ class Processing:
         finally:
             span.leave(token)
             span.end()
+
+    def count(self, slot: Slot, delivery: BrokerDelivery, seconds: float) -> None:
+        """A delivery that was handled is settled, `seconds` after its slot took it up."""
+        error_type = slot.error_type or ""
+        mailbox = self._mailboxes.get(delivery.durable) or self._mailbox(slot.action, delivery)
+        mailbox.settled(seconds, error_type, again=delivery.delivered > 1)
+        if self._instrumentation.measures:
+            self._instrumentation.measure(delivery.durable, seconds, error_type)
+
+    def _mailbox(self, action: Action | None, delivery: BrokerDelivery) -> MailboxStatistics:
+        endpoint = UNHANDLED if action is None else action.endpoint
+        return self._statistics.mailbox(delivery.durable, endpoint.actor, endpoint.topic)
 
     def _is_awaited_here(self, delivery: BrokerDelivery) -> bool:
         reply_topic = delivery.headers.get(wire.REPLY_TOPIC)
@@ -138,6 +153,7 @@ class Processing:
             if span is not NO_SPAN:
                 describe(span, slot.attempt, verdict)
             await self._settle(slot, delivery, verdict, span)
+            slot.error_type = "" if verdict is _DONE else _error_type(verdict)
             if verdict.failure is FailureClass.ACTOR and verdict.error is not None:
                 with suppress(AttributeError):  # the restart's span goes under this attempt's
                     verdict.error.carrier = dict(span.carrier)  # type: ignore[attr-defined]
@@ -148,6 +164,7 @@ class Processing:
     async def _settle(self, slot: Slot, delivery: BrokerDelivery, verdict: Verdict, span: Span = NO_SPAN) -> None:
         now = self._transport.clock.time()
         if verdict.settlement is not Settlement.ACK and now - delivery.touched > slot.lane.lease:
+            self._mailbox(slot.action, delivery).leases_lost += 1
             logger.warning(
                 "message %s of %s: its lease ran out while it was handled; its next delivery decides",
                 delivery.sequence,
@@ -183,6 +200,8 @@ class Processing:
         expires = wire.parse_time(delivery.headers.get(wire.DEADLINE)) if delivery.headers else None
         try:
             if not await delivery.admit():
+                if delivery.duplicate:
+                    self._mailbox(action, delivery).duplicates += 1
                 return _DONE
             if slot.past.deaths >= CONVICTED:
                 raise WorkerDiedError(slot.past.deaths)  # noqa: TRY301 - judged like all that a message fails with
@@ -234,6 +253,13 @@ class Processing:
             if ends_task(raised):
                 raise
             logger.exception("on_failure of %s raised", delivery.durable)
+
+
+def _error_type(verdict: Verdict) -> str | None:
+    """What a delivery counts as; a refusal is an answer. None for what was handed back, which comes again."""
+    if verdict.error is None:
+        return None if verdict.settlement is Settlement.HAND_BACK else ""
+    return "" if verdict.failure is FailureClass.REFUSAL else type(verdict.error).__name__
 
 
 def _timeout(slot: Slot, action: Action | None, error: BaseException) -> BaseException:

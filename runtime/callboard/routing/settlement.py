@@ -106,10 +106,14 @@ class Settler:
         span = self._instrumentation.dead_letter(endpoint, delivery)
         try:
             letter = DeadLetter.of(delivery, error, attempt, self._transport.clock.now(), actor=endpoint.actor)
-            await self._transport.dead_letters.put(letter, dict(span.carrier))
+            storing = self._transport.dead_letters.put(letter, dict(span.carrier))
+            await self._instrumentation.sending("dead_letter", endpoint.topic, storing)
         except BaseException as problem:
             span.fail(type(problem).__name__, str(problem))
             raise
+        else:
+            mailbox = self._transport.statistics.mailbox(delivery.durable, endpoint.actor, endpoint.topic)
+            mailbox.dead_letters[letter.error_type] += 1
         finally:
             span.end()
 
@@ -121,7 +125,7 @@ class Settler:
         span = self._instrumentation.reply(endpoint, delivery)
         token = span.enter()
         try:
-            await self._send(delivery, verdict.reply, verdict.frame, span)
+            await self._instrumentation.sending("reply", "", self._send(delivery, verdict.reply, verdict.frame, span))
         except CallboardError as error:
             span.fail(type(error).__name__, str(error))
             logger.error("reply to %s cannot be delivered: %s", reply_topic, error)  # noqa: TRY400

@@ -36,7 +36,19 @@ class Slot:
     inside the handler and nowhere in the settlement.
     """
 
-    __slots__ = ("action", "deadline", "delivery", "gated", "interruption", "lane", "limit", "past", "running", "task")
+    __slots__ = (
+        "action",
+        "deadline",
+        "delivery",
+        "error_type",
+        "gated",
+        "interruption",
+        "lane",
+        "limit",
+        "past",
+        "running",
+        "task",
+    )
 
     lane: Lane
     """Where the delivery came from; there is one as soon as there was a delivery."""
@@ -53,6 +65,8 @@ class Slot:
         self.running = False
         self.gated = False
         self.interruption: Interruption | None = None
+        self.error_type: str | None = None
+        """How the delivery ended: empty when it was handled, None while that is open, and when it was handed back."""
 
     def begin(self, delivery: BrokerDelivery, lane: Lane) -> None:
         """Take up a delivery."""
@@ -61,6 +75,7 @@ class Slot:
         self.action = None
         self.past = NO_PAST
         self.interruption = None
+        self.error_type = None
 
     def enter_gate(self) -> None:
         """The delivery waits for others to end: it may be handed back at any time."""

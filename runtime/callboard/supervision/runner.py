@@ -249,6 +249,8 @@ class SupervisorRunner:
                     raise
                 await self._sit_out(seat, error)
         watcher = self._tasks.create_task(self._watch(seat, seat.incarnation))
+        if seat.begun:
+            self._instrumentation.statistics.restarts[seat.name] += 1
         seat.take(seat.incarnation, watcher)
         self._decider.started(seat.name, self._timing.now())
         self._journal.running(seat.name)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from math import inf
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from callboard.embedded import EmbeddedServer
 from callboard.system.exitcode import ExitCode
 from callboard.system.orphan import Orphan, explained
 from callboard.system.process import WorkerProcess
+from callboard.system.scrape import Scrape, check_prometheus
+from callboard.system.web import WebServer
 from callboard.system.worker import Orders
 
 __all__ = ["Embedded", "Parent"]
@@ -68,10 +70,22 @@ class Parent:
         self._lifeline: int | None = None
 
     async def run(self) -> int:
-        """The exit code: 0 after a drain that was asked for, else what ended the workers."""
+        """The exit code: 0 after a drain that was asked for, else what ended the workers. Raises `ConfigError` for a
+        port that cannot be listened on, and `MissingExtraError`; nothing is started then."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+        async with AsyncExitStack() as stack:
+            if (port := self._config.metrics.port) is not None:
+                check_prometheus("metrics.port")
+                scrape = Scrape(self._workers, self._config.workers)
+                web = WebServer(port, {"/metrics": scrape.page}, host=self._config.metrics.host)
+                await stack.enter_async_context(web)
+                logger.info("metrics at http://%s:%d/metrics", web.host or "localhost", web.port)
+            return await self._run_on_server()
+
+    async def _run_on_server(self) -> int:
+        """Run the workers, on a server of our own where one is wanted."""
         if self._embedded is None:
             return await self._run_workers()
         async with EmbeddedServer(store=self._embedded.store, port=self._embedded.port) as server:
@@ -115,7 +129,7 @@ class Parent:
         clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
             begun = clock()
-            worker = await self._spawn()
+            worker = await self._spawn(number)
             code = await self._outlive(worker)
             ran, passed_on = worker.in_progress(), worker.not_settled()
             worker.close()
@@ -156,7 +170,7 @@ class Parent:
         orphans, self._orphans = self._orphans, {}
         return [*orphans.values()]
 
-    async def _spawn(self) -> WorkerProcess:
+    async def _spawn(self, number: int) -> WorkerProcess:
         def on_ready() -> None:
             self._was_ready = True
             logger.info("worker ready (pid %d)", worker.pid)
@@ -167,6 +181,7 @@ class Parent:
             self._take_orphans(),
             keep_open=[] if self._lifeline is None else [self._lifeline],
             on_ready=on_ready,
+            number=number,
         )
         self._workers.add(worker)
         if self._stopping.is_set():

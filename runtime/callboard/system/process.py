@@ -16,10 +16,11 @@ import cattrs
 import msgspec
 from attrs import evolve
 
+from callboard.system.answer import Answer
 from callboard.system.line import Lines
 from callboard.system.orphan import Orphan, orphans_of
 from callboard.system.table import RunningTable
-from callboard.system.worker import Orders, Report, ReportKind
+from callboard.system.worker import Instruction, Orders, Report, ReportKind
 
 __all__ = ["WorkerProcess"]
 
@@ -29,50 +30,71 @@ LAST_REPORTS = 1.0
 """Seconds that the last lines of a dead worker get to arrive; a process that it started may hold the pipe open."""
 
 
-class WorkerProcess:
-    """Speaks with a worker: orders and orphans go to its standard input, its reports come through a pipe, and what it
-    runs stands in a table that outlives it."""
+ANSWER = 1.0
+"""Seconds that a worker has to answer a question."""
 
-    def __init__(self, process: asyncio.subprocess.Process, table: RunningTable, on_ready: Callable[[], None]) -> None:
+
+class WorkerProcess:
+    """Speaks with a worker: orders, orphans and questions go to its standard input, its reports and its answers come
+    through a pipe each, and what it runs stands in a table that outlives it."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, table: RunningTable, on_ready: Callable[[], None], number: int
+    ) -> None:
+        self.number = number
+        """Its place among the workers; whoever replaces it has the same."""
         self._process = process
         self._table = table
         self._on_ready = on_ready
         self._reports_ended = asyncio.Event()
         self._adopted: dict[str, Orphan] = {}
         """Orphans that it was given and has not settled yet, by token."""
+        self._asked = 0
+        """Questions so far."""
+        self._answer: asyncio.Future[str] | None = None
         self._drained = False
         self._over_limit = False
         self.is_ready = False
 
     @classmethod
     async def start(
-        cls, orders: Orders, orphans: Iterable[Orphan], *, keep_open: Iterable[int], on_ready: Callable[[], None]
+        cls,
+        orders: Orders,
+        orphans: Iterable[Orphan],
+        *,
+        keep_open: Iterable[int],
+        on_ready: Callable[[], None],
+        number: int = 0,
     ) -> Self:
         """Start a worker, which inherits the descriptors `keep_open` too; `on_ready` is called once it handles."""
         table, table_fd = RunningTable.create()
         reading, writing = os.pipe()
+        answers, answering = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "callboard.system.worker",
                 stdin=asyncio.subprocess.PIPE,
-                pass_fds=[writing, table_fd, *keep_open],
+                pass_fds=[writing, answering, table_fd, *keep_open],
                 start_new_session=True,
             )
         except BaseException:
             os.close(reading)
+            os.close(answers)
             table.close()
             raise
         finally:
             os.close(writing)
+            os.close(answering)
             os.close(table_fd)
-        self = cls(process, table, on_ready)
+        self = cls(process, table, on_ready, number)
         self._adopted = {orphan.token: orphan for orphan in orphans}
         orders = evolve(orders, status_fd=writing, table_fd=table_fd, orphans=[*self._adopted.values()])
-        await asyncio.get_running_loop().connect_read_pipe(
-            lambda: Lines(self._hear, self._reports_ended.set), os.fdopen(reading, "rb")
-        )
+        orders = evolve(orders, answer_fd=answering)
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: Lines(self._hear, self._reports_ended.set), os.fdopen(reading, "rb"))
+        await loop.connect_read_pipe(lambda: Lines(self._hear_answer, self._no_answer), os.fdopen(answers, "rb"))
         self._write(orders)
         return self
 
@@ -94,7 +116,18 @@ class WorkerProcess:
         """Have it settle orphans; only once it is ready: before, it reads nothing but its orders."""
         adopted = {orphan.token: orphan for orphan in orphans}
         self._adopted.update(adopted)
-        self._write([*adopted.values()])
+        self._write(Instruction([*adopted.values()]))
+
+    async def metrics(self) -> str | None:
+        """What it counts, for Prometheus; None when it does not answer within 1 s. Only once it is ready, and not
+        before the last question is answered or given up."""
+        self._asked += 1
+        self._answer = asyncio.get_running_loop().create_future()
+        self._write(Instruction(question=self._asked))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER):
+                return await self._answer
+        return None
 
     def kill_if_hung(self) -> None:
         """Kill it when a message runs past its hard limit. Works from outside alone: its event loop may stand still."""
@@ -135,6 +168,14 @@ class WorkerProcess:
     def _write(self, words: object) -> None:
         assert self._process.stdin is not None  # noqa: S101 - PIPE was asked for
         self._process.stdin.write(msgspec.json.encode(cattrs.unstructure(words)) + b"\n")
+
+    def _hear_answer(self, line: bytes) -> None:
+        answer = msgspec.json.decode(line, type=Answer)
+        if self._answer is not None and not self._answer.done() and answer.number == self._asked:
+            self._answer.set_result(answer.text)
+
+    def _no_answer(self) -> None:
+        """It has ended, and answers nothing any more."""
 
     def _hear(self, line: bytes) -> None:
         report = cattrs.structure(msgspec.json.decode(line), Report)

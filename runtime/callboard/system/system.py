@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -74,6 +75,10 @@ class System:
         self._plans = {service.name: self._plan(service.tree) for service in self._services}
         check_actors(config, [d.name for plan in self._plans.values() for d, _ in plan.values()])
         check_unicast(a for plan in self._plans.values() for d, _ in plan.values() for a in d.actions)
+        topology = self.topology
+        self._transport.statistics = self._instrumentation.statistics
+        self._instrumentation.statistics.states = self._states
+        self._instrumentation.declare([*(m.template.text for m in topology.mailboxes), *topology.publishes])
         self._resources: dict[type[Any], Any] = {}
         self._runners: list[SupervisorRunner] = []
         self._cells: dict[tuple[str, str], Cell] = {}
@@ -106,9 +111,7 @@ class System:
             for kind, opener in self._providers.items():
                 self._resources[kind] = await stack.enter_async_context(opener())
             stack.callback(self._resources.clear)
-            topology = self.topology
-            self._instrumentation.declare([*(box.template.text for box in topology.mailboxes), *topology.publishes])
-            await self._transport.prepare(topology)
+            await self._transport.prepare(self.topology)
             if before_actors is not None:
                 await before_actors()
             for service in self._services:
@@ -160,6 +163,13 @@ class System:
         """Whether every actor runs and no mailbox stands still."""
         states = [state.state for runner in self._runners for state in runner.states()]
         return len(self._runners) == len(self._services) and set(states) <= {State.RUNNING} and not self.alarms
+
+    def _states(self) -> Mapping[tuple[str, str], int]:
+        """How many actors of a name are in each state."""
+        found: Counter[tuple[str, str]] = Counter()
+        for child in (child for runner in self._runners for child in runner.states()):
+            found.update({(child.name, state.value): int(child.state is state) for state in State})
+        return found
 
     def _cell(self, service: str, spec: ChildSpec) -> Cell:
         declaration, create = self._plans[service][spec.name]

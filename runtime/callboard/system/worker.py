@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
@@ -24,6 +24,7 @@ from attrs import field, frozen
 
 from callboard.config import Config, TelemetrySettings
 from callboard.errors import CallboardError
+from callboard.system.answer import Answers
 from callboard.system.assembly import assemble
 from callboard.system.exitcode import exit_code_of
 from callboard.system.line import Lines
@@ -60,10 +61,22 @@ class Orders:
     """What `Config.reveal` said: secrets go nowhere but through this pipe."""
     status_fd: int = -1
     """Where the worker writes its reports."""
+    answer_fd: int = -1
+    """Where the worker writes its answers."""
     table_fd: int = -1
     """Shared memory in which it notes what it runs."""
     orphans: list[Orphan] = field(factory=list[Orphan])
     """Messages of workers that died, to be settled before its own work begins."""
+
+
+@frozen
+class Instruction:
+    """One line to a worker that is ready."""
+
+    orphans: list[Orphan] = field(factory=list[Orphan])
+    """Messages of a worker that died, to be settled."""
+    question: int = 0
+    """The number of a question for metrics; 0: none."""
 
 
 class ReportKind(StrEnum):
@@ -90,12 +103,14 @@ class Report:
 class Worker:
     """Runs until a signal, the end of the parent, or a failure that cannot be lived with."""
 
-    def __init__(self, orders: Orders, config: Config) -> None:
+    def __init__(self, orders: Orders, config: Config, metrics: Callable[[], str] | None = None) -> None:
+        self._answers = None if metrics is None else Answers(orders.answer_fd, metrics)
         self._orders = orders
         self._config = config
         self._table = RunningTable(orders.table_fd)
         os.close(orders.table_fd)
-        os.set_inheritable(orders.status_fd, False)  # noqa: FBT003 - its only argument
+        for fd in (orders.status_fd, orders.answer_fd):
+            os.set_inheritable(fd, False)  # noqa: FBT003 - its only argument
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace = max(0.0, config.grace - MARGIN)
@@ -107,7 +122,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
-        await loop.connect_read_pipe(lambda: Lines(self._on_orphans, self._on_parent_gone), sys.stdin)
+        await loop.connect_read_pipe(lambda: Lines(self._on_instruction, self._on_parent_gone), sys.stdin)
         life = asyncio.create_task(self._show_life())
         system = assemble(self._orders.targets, self._config, grace=self._grace, running=self._table)
         try:
@@ -151,11 +166,13 @@ class Worker:
         if self._orders.orphans:
             await asyncio.wait({self._own(self._recovery.settle(self._orders.orphans))}, timeout=FIRST_RECOVERY)
 
-    def _on_orphans(self, line: bytes) -> None:
-        """A sibling died; this worker is ready, else it would not be asked."""
-        orphans = cattrs.structure(msgspec.json.decode(line), list[Orphan])
-        if self._recovery is not None and not self._stop.is_set():
-            self._own(self._recovery.settle(orphans))
+    def _on_instruction(self, line: bytes) -> None:
+        """A sibling died, or somebody wants metrics; this worker is ready, else it would not be asked."""
+        instruction = cattrs.structure(msgspec.json.decode(line), Instruction)
+        if instruction.orphans and self._recovery is not None and not self._stop.is_set():
+            self._own(self._recovery.settle(instruction.orphans))
+        if instruction.question and self._answers is not None:
+            self._answers.give(instruction.question)
 
     async def _end(self, system: System) -> None:
         """Stop within the grace period; a second signal shortens it."""
@@ -216,9 +233,11 @@ def _run(orders: Orders) -> None:
     config = Config(**orders.config)
     configure_logging(config.log_level)
     os.environ.update(telemetry_variables(config.telemetry, os.environ))
-    telemetry = configure_telemetry(config.name or ",".join(map(service_name, orders.targets or config.services)))
+    name = config.name or ",".join(map(service_name, orders.targets or config.services))
+    telemetry = configure_telemetry(name, prometheus=config.metrics.port is not None)
+    metrics = None if telemetry.meters is None else telemetry.meters.prometheus
     try:
-        asyncio.run(Worker(orders, config).run())
+        asyncio.run(Worker(orders, config, metrics).run())
     finally:
         telemetry.shutdown(TELEMETRY_SHUTDOWN)
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 from enum import StrEnum
 
 from attrs import field, frozen
+from attrs.validators import max_len
 
 from callboard.telemetry import attributes as names
 
-__all__ = ["DURATION_BUCKETS", "INSTRUMENTS", "InstrumentKind", "InstrumentSpec", "instrument"]
-
-DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-"""Seconds; what the conventions advise for durations of messaging."""
+__all__ = ["INSTRUMENTS", "InstrumentKind", "InstrumentSpec", "instrument"]
 
 
 class InstrumentKind(StrEnum):
@@ -34,11 +32,7 @@ class InstrumentSpec:
     kind: InstrumentKind
     unit: str
     description: str
-    attributes: tuple[str, ...] = field()
-
-    @attributes.validator
-    def _few(self, _: object, value: tuple[str, ...]) -> None:
-        assert len(value) <= 4, self.name  # noqa: S101 - a table of our own
+    attributes: tuple[str, ...] = field(validator=max_len(4))
 
     @property
     def prometheus(self) -> str:

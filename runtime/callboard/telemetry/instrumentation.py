@@ -15,12 +15,14 @@ from weakref import WeakKeyDictionary
 from attrs import frozen
 from opentelemetry import context as otel
 from opentelemetry import trace
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import SpanKind
 
 from callboard.brokers import wire
 from callboard.instrumentation import Endpoint, Incoming, Instrumentation, Span
 from callboard.telemetry import attributes as names
 from callboard.telemetry.guard import guarded
+from callboard.telemetry.metric import Metrics
 from callboard.telemetry.propagation import extract, sampled
 from callboard.telemetry.span import CarriedSpan, RecordedSpan
 from callboard.telemetry.template import INBOX, Templates
@@ -31,9 +33,9 @@ _Attributes = dict[str, str | int]
 
 
 class OpenTelemetryInstrumentation(Instrumentation):
-    """Records the runtime's operations with a tracer provider; no method raises.
+    """Records the runtime's operations with a tracer provider and a meter provider; no method raises.
 
-    `tracer_provider` None stands for the global one, looked up at each call, so that it may be set later.
+    None stands for the global ones, which may be set later.
     `server` is the host and port that spans show.
     """
 
@@ -42,10 +44,13 @@ class OpenTelemetryInstrumentation(Instrumentation):
         tracer_provider: trace.TracerProvider | None = None,
         *,
         server: tuple[str, int] | None = None,
+        meter_provider: MeterProvider | None = None,
     ) -> None:
         super().__init__()
         self.templates = Templates()
         """What topics are called in names of spans, and in attributes of metrics."""
+        self._metrics = Metrics.of(meter_provider)
+        self._metrics.observe(self.statistics)
         self._provider = tracer_provider
         self._recorder: _Recorder | None = None
         self._system: _Attributes = {names.SYSTEM: names.SYSTEM_NATS}
@@ -116,6 +121,21 @@ class OpenTelemetryInstrumentation(Instrumentation):
         if (carried := recorder.carried(parent)) is not None:
             return carried
         return recorder.start(_Operation(f"restart {actor}", SpanKind.INTERNAL, {names.ACTOR: actor}), parent, {})
+
+    @guarded(Instrumentation.sent)
+    def sent(self, operation: str, topic: str, seconds: float, error_type: str = "") -> None:
+        template = self.templates.of(topic) if topic else ""
+        if self._metrics.recording:
+            self._metrics.sent(operation, template, seconds, error_type)
+        self.statistics.count_sent(operation, template, seconds, error_type)
+
+    @property
+    def measures(self) -> bool:
+        return self._metrics.recording
+
+    @guarded(Instrumentation.measure)
+    def measure(self, durable: str, seconds: float, error_type: str) -> None:
+        self._metrics.settled(durable, seconds, error_type)
 
     def _active(self) -> _Recorder | None:
         """Where spans go, or None while there is no SDK."""

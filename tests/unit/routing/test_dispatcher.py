@@ -383,6 +383,7 @@ class Recording(Instrumentation):
     """Passes a trace on, and keeps what it was told."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.processed: list[tuple[str, str]] = []
         self.failed: list[str] = []
 

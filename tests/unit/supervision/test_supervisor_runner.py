@@ -659,6 +659,7 @@ class Recorded(Span):
 
 class Recording(Instrumentation):
     def __init__(self) -> None:
+        super().__init__()
         self.calls: list[object] = []
 
     def restart(self, actor: str, carrier: Mapping[str, str]) -> Span:

@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 import pytest
 from attrs import frozen
 
-from callboard import Actor, Supervisor, query
+from callboard import Actor, ActorCrash, Supervisor, command, query
 from callboard.config import Config
 from callboard.errors import ConfigError
+from callboard.instrumentation import Instrumentation
 from callboard.routing.pipeline import Handle
 from callboard.routing.request import BrokerRequest, BrokerResponse
 from callboard.system import System, connect
+from tests.jetstream.eventually import eventually
 
 IN_MEMORY = "callboard.brokers.memory:InMemoryTransport"
 
@@ -82,3 +84,27 @@ def test_configuration_that_cannot_work_is_refused_before_anything_is_started(
         System(Supervisor([Desk], provide={Till: open_till}), config=Config(**settings))
 
     assert rule in str(raised.value)
+
+
+async def test_actors_states_and_restarts_stand_in_the_numbers_of_the_instrumentation() -> None:
+    crashes = [ActorCrash("broken")]
+
+    class Fragile(Actor):
+        @command("fragile.break")
+        async def crash(self) -> None:
+            if crashes:
+                raise crashes.pop()
+
+    instrumentation = Instrumentation()
+    statistics = instrumentation.statistics
+    config = Config(transport=IN_MEMORY)
+    async with System(Supervisor([Fragile]), config=config, instrumentation=instrumentation) as system:
+        assert statistics.states()["Fragile", "running"] == 1
+        assert statistics.states()["Fragile", "parked"] == 0
+
+        await system.board.publish("fragile.break")
+        await eventually(lambda: statistics.restarts["Fragile"] == 1)
+        await eventually(lambda: statistics.states()["Fragile", "running"] == 1)
+
+    assert statistics.states()["Fragile", "stopped"] == 1
+    assert ("publish", "", "") in statistics.sent

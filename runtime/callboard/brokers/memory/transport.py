@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 from uuid import uuid4
 
@@ -73,6 +73,7 @@ class InMemoryTransport(BrokerTransport):
         self.attempts = _Attempts()
         self.dead_letters = InMemoryDeadLetters(self.broker)
         self._keeper = Keeper(self.clock)
+        self._keeper.watch(self._tick)
         self._opened: set[InMemoryMailboxes] = set()
 
     @classmethod
@@ -91,6 +92,10 @@ class InMemoryTransport(BrokerTransport):
         await self._keeper.stop()
         for mailboxes in tuple(self._opened):
             mailboxes.cut()
+
+    def _tick(self, now: float) -> Iterable[BrokerDelivery]:  # noqa: ARG002
+        self.statistics.loop_lag_now = self._keeper.late
+        return ()
 
     async def publish(self, frame: Frame) -> Receipt:
         return self.broker.publish(frame)

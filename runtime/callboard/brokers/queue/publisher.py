@@ -34,6 +34,8 @@ GRACE = 5.0
 """Seconds for what is being forwarded when the publisher is destroyed."""
 EMPTYING = 5.0
 """Seconds in which an in-memory queue may still empty itself."""
+COUNT = 10.0
+"""Seconds between two counts of what waits."""
 REVIVAL = 30.0
 """Seconds until a queue is read again whose reading failed for a reason that should not occur."""
 
@@ -92,6 +94,7 @@ class QueuedBrokerPublisher(BrokerPublisher):
         self._mailbox = QueueMailbox(queue, self._intake, clock=self._clock, on_crash=self._revive)
         self._relay = Relay(self._intake, self._forward, transport=transport, retry=queue.retry)
         self._revival: Timer | None = None
+        self._counting: asyncio.Task[None] | None = None
         self._started = False
 
     @property
@@ -128,7 +131,7 @@ class QueuedBrokerPublisher(BrokerPublisher):
         try:
             message = delivery.message
             _ = message.content  # what cannot be read fails here, whatever the inner publisher looks at
-            await self.publisher.send(message)
+            await self._instrumentation.sending("send", delivery.topic, self.publisher.send(message))
         except BaseException as error:
             span.fail(type(error).__name__, str(error))
             raise
@@ -147,6 +150,18 @@ class QueuedBrokerPublisher(BrokerPublisher):
         self._intake.open()
         self._mailbox.start()
         self._relay.start()
+        if self._instrumentation is not NO_INSTRUMENTATION:
+            self._counting = asyncio.create_task(self._count(), name=f"count {self.queue.name}")
+
+    async def _count(self) -> None:
+        while True:
+            try:
+                self._instrumentation.statistics.outbox_now[self.queue.name] = await self.queue.count()
+            except SubstrateError as error:
+                logger.debug("what waits in queue %s is not known now: %s", self.queue.name, error)
+            except Exception:
+                logger.exception("queue %s cannot be counted", self.queue.name)
+            await self._clock.sleep(COUNT)
 
     def _revive(self, error: BaseException) -> None:
         """The queue cannot be read, for a reason that should not occur: say so, and try again later."""
@@ -165,6 +180,10 @@ class QueuedBrokerPublisher(BrokerPublisher):
 
     async def _stop(self) -> None:
         self._started = False
+        counting, self._counting = self._counting, None
+        if counting is not None:
+            counting.cancel()
+            await asyncio.wait({counting})
         if isinstance(self.queue, InMemoryBrokerQueue):
             with suppress(TimeoutError):
                 async with asyncio.timeout(EMPTYING):

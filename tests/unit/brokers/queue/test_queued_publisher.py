@@ -26,6 +26,7 @@ from callboard.errors import (
     SubstrateError,
     TopicError,
 )
+from callboard.instrumentation import Instrumentation
 from tests.jetstream.eventually import eventually
 from tests.unit.brokers.queue.fault import AWAY, FaultyQueue, KeepingPublisher, frame, message
 
@@ -306,3 +307,23 @@ async def test_nothing_of_whoever_sets_it_up_is_seen_when_messages_are_sent() ->
     finally:
         REQUEST_HEADERS_CONTEXT_VAR.reset(token)
     assert seen == [None]
+
+
+async def test_what_waits_is_counted_every_ten_seconds_for_whoever_wants_to_know() -> None:
+    clock = VirtualClock()
+    inner = KeepingPublisher(InMemoryTransport(InMemoryBroker(clock=clock)))
+    instrumentation = Instrumentation()
+    waiting = instrumentation.statistics.outbox_now
+    queue = InMemoryBrokerPublisherQueue("orders", clock=clock)
+    inner.gate.clear()
+    async with QueuedBrokerPublisher(inner, queue, instrumentation=instrumentation) as queued:
+        await queued.send(message(1))
+        await clock.advance(10)
+        assert waiting == {"orders": 1}
+
+        inner.gate.set()
+        await eventually(lambda: inner.contents == [1])
+        await clock.advance(9)
+        assert waiting == {"orders": 1}
+        await clock.advance(1)
+        assert waiting == {"orders": 0}
