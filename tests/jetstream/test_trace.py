@@ -22,8 +22,7 @@ from callboard.embedded import EmbeddedServer
 from callboard.supervision import Supervisor
 from callboard.system import System
 from callboard.telemetry import OpenTelemetryInstrumentation
-from callboard.testing import SpanReceiver
-from callboard.testing.otlp import ReceivedSpan
+from callboard.testing import ReceivedSpan, SpanReceiver
 from tests.jetstream.eventually import eventually
 
 

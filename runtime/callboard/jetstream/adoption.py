@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 import msgspec
 from attrs import frozen
@@ -20,7 +21,7 @@ from callboard.brokers.queue.relay import Relay
 from callboard.brokers.transport import BrokerTransport
 from callboard.config import Manage, StreamSettings
 from callboard.errors import CallboardError, DeliveriesExhaustedError, SubstrateError, TopologyError
-from callboard.instrumentation import NO_INSTRUMENTATION, Endpoint
+from callboard.instrumentation import Endpoint, Instrumentation
 from callboard.jetstream.api import ConsumerInfo, JetStreamApi
 from callboard.jetstream.connection import NatsConnection
 from callboard.jetstream.deadletter import stored_message
@@ -75,7 +76,6 @@ class Adoption:
         self._watched = watched
         """Mailboxes that the transport's timer looks after."""
         self._streams = streams or StreamSettings()
-        self._settler = Settler(transport.subscriber(()), NO_INSTRUMENTATION)
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
         """Since advisories were taken last."""
@@ -114,7 +114,10 @@ class Adoption:
 
         intake = Intake()
         mailbox = JetStreamMailbox(self._connection, DURABLE, self._find, on_crash=crash)
-        relay = Relay(intake, self._adopt, transport=self._transport, retry=0)
+        instrumentation = Instrumentation()
+        instrumentation.statistics = self._transport.statistics
+        settler = Settler(self._transport.subscriber(()), instrumentation)
+        relay = Relay(intake, partial(self._adopt, settler), transport=self._transport, retry=0)
         relay.start()
         try:
             await mailbox.start(intake)
@@ -159,7 +162,7 @@ class Adoption:
                 "deliveries ('max_deliver'), or let Callboard manage the server",
             )
 
-    async def _adopt(self, delivery: BrokerDelivery) -> None:
+    async def _adopt(self, settler: Settler, delivery: BrokerDelivery) -> None:
         """One advisory. What it raises makes the relay try again later."""
         try:
             advisory = msgspec.json.decode(delivery.body, type=_Advisory)
@@ -173,9 +176,9 @@ class Adoption:
         if stored is None:
             logger.error("message %s of %s was given up and is gone", advisory.stream_seq, advisory.consumer)
             return
-        await self._bury(advisory, stored, consumer)
+        await self._bury(settler, advisory, stored, consumer)
 
-    async def _bury(self, advisory: _Advisory, stored: StoredMessage, consumer: ConsumerInfo) -> None:
+    async def _bury(self, settler: Settler, advisory: _Advisory, stored: StoredMessage, consumer: ConsumerInfo) -> None:
         """Letter, and error reply where somebody asked. Raises `SubstrateError` when the letter is not stored."""
         error = DeliveriesExhaustedError(advisory.deliveries)
         given_up = _GivenUp(
@@ -195,7 +198,7 @@ class Adoption:
         verdict = Verdict(
             Settlement.DEAD_LETTER, failure=FailureClass.MESSAGE, error=error, reply=error_response(error)
         )
-        if await self._settler.conclude(given_up, endpoint, verdict, Past(advisory.deliveries - 1)):
+        if await settler.conclude(given_up, endpoint, verdict, Past(advisory.deliveries - 1)):
             raise SubstrateError(f"the dead letter of message {advisory.stream_seq} is not stored")
 
 

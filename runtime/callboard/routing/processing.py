@@ -256,8 +256,8 @@ class Processing:
 
 
 def _error_type(verdict: Verdict) -> str | None:
-    """What a delivery counts as; a refusal is an answer. None for what was handed back, which comes again."""
-    if verdict.error is None:
+    """What a delivery counts as; a refusal is an answer. None for what a stop handed back, which comes again."""
+    if verdict.failure is None:
         return None if verdict.settlement is Settlement.HAND_BACK else ""
     return "" if verdict.failure is FailureClass.REFUSAL else type(verdict.error).__name__
 

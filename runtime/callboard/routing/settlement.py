@@ -112,7 +112,7 @@ class Settler:
             span.fail(type(problem).__name__, str(problem))
             raise
         else:
-            mailbox = self._transport.statistics.mailbox(delivery.durable, endpoint.actor, endpoint.topic)
+            mailbox = self._instrumentation.statistics.mailbox(delivery.durable, endpoint.actor, endpoint.topic)
             mailbox.dead_letters[letter.error_type] += 1
         finally:
             span.end()

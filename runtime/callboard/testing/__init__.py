@@ -6,6 +6,7 @@ The conformance suite for transports is `callboard.testing.conformance`; it alon
 from __future__ import annotations
 
 from callboard.testing.features import Features
-from callboard.testing.otlp import ReceivedSpan, SpanReceiver
+from callboard.testing.otlp import SpanReceiver
+from callboard.testing.span import ReceivedSpan
 
 __all__ = ["Features", "ReceivedSpan", "SpanReceiver"]

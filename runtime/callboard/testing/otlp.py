@@ -24,9 +24,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from callboard.testing.span import (
-    AttributeValue,
-    ReceivedEvent,
-    ReceivedLink,
     ReceivedSpan,
     orphans_of,
     spans_of,
@@ -34,7 +31,7 @@ from callboard.testing.span import (
     tree_of,
 )
 
-__all__ = ["AttributeValue", "ReceivedEvent", "ReceivedLink", "ReceivedSpan", "SpanReceiver"]
+__all__ = ["SpanReceiver"]
 
 
 class SpanReceiver:
