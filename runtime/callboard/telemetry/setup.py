@@ -19,6 +19,8 @@ from opentelemetry import trace
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
+    from callboard.telemetry.queue import SpanQueue
+
 __all__ = ["Telemetry", "configure_telemetry"]
 
 _log = logging.getLogger("callboard.telemetry")
@@ -30,11 +32,18 @@ class Telemetry:
 
     provider: TracerProvider | None = None
     """None: nothing was turned on, and `shutdown` does nothing."""
+    queue: SpanQueue | None = None
+    """Where spans wait for the collector; None when they go to none."""
+
+    @property
+    def dropped(self) -> int:
+        """Spans that were lost so far, because they were more than the collector took or it was away."""
+        return 0 if self.queue is None else self.queue.dropped
 
     def shutdown(self, timeout: float) -> None:
         """Send what is still queued and stop, within `timeout` seconds whatever the collector does.
 
-        Never raises. Spans that are not sent by then are lost, which is logged.
+        Never raises. Spans that are not sent by then are lost; how many were lost in all is logged.
         """
         if self.provider is None:
             return
@@ -42,8 +51,11 @@ class Telemetry:
         worker = Thread(target=_stop, args=(self.provider,), name="callboard-telemetry-shutdown", daemon=True)
         worker.start()
         worker.join(timeout)
+        lost = 0 if self.queue is None else self.queue.unsent
         if worker.is_alive():
-            _log.warning("telemetry: not all spans were sent within %g s; the rest is lost", timeout)
+            _log.warning("telemetry: not all spans were sent within %g s; %d are lost", timeout, lost)
+        elif lost:
+            _log.warning("telemetry: %d spans did not reach the collector", lost)
 
 
 def configure_telemetry(service_name: str, *, instance_id: str = "") -> Telemetry:
@@ -63,12 +75,12 @@ def configure_telemetry(service_name: str, *, instance_id: str = "") -> Telemetr
         # Here and not above: the SDK and its exporter cost 0.1 to 0.2 s of start-up.
         from callboard.telemetry.provider import build_provider  # noqa: PLC0415
 
-        provider = build_provider(exporters, service_name, instance_id or str(uuid4()))
+        provider, queue = build_provider(exporters, service_name, instance_id or str(uuid4()))
     except Exception as err:  # noqa: BLE001 - a wrong setting must not keep a service from starting
         _log.warning("telemetry: off, the settings in OTEL_* are not usable: %s", err)
         return Telemetry()
     trace.set_tracer_provider(provider)
-    return Telemetry(provider)
+    return Telemetry(provider, queue)
 
 
 def _wanted_exporters(environment: Mapping[str, str]) -> list[str]:
