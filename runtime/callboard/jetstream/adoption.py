@@ -171,7 +171,13 @@ class Adoption:
             return
         letter = self._letter(advisory, stored, consumer.metadata)
         await self._transport.dead_letters.put(letter, trace_headers(stored.headers))
-        logger.error("message %s of %s: %s", advisory.stream_seq, advisory.consumer, letter.error_message)
+        logger.error(
+            "message %s of %s: %s",
+            advisory.stream_seq,
+            advisory.consumer,
+            letter.error_message,
+            extra={**letter.delivery.log_fields, "actor": letter.actor, "attempt": letter.attempts},
+        )
 
     def _letter(self, advisory: _Advisory, stored: StoredMessage, metadata: dict[str, str]) -> DeadLetter:
         return DeadLetter(

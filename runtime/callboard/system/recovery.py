@@ -120,6 +120,7 @@ class Recovery:
             delivery.durable,
             orphan.fate.value,
             "it comes again at once" if fresh else "it comes again after its lease",
+            extra=delivery.log_fields,
         )
         if fresh:
             await delivery.nak()
@@ -135,10 +136,11 @@ class Recovery:
         attempt = past.failed + 1
         verdict = self._judge(delivery, action, error, attempt)
         then = f"again in {verdict.delay:.1f} s" if verdict.delay else f"-> {verdict.settlement.value}"
-        report(f"message {delivery.sequence} of {delivery.durable}", verdict, attempt, then)
+        fields: dict[str, str | int] = {**delivery.log_fields, "actor": action.endpoint.actor, "attempt": attempt}
         span = self._instrumentation.process(action.endpoint, delivery)
         token = span.enter()
         try:
+            report(f"message {delivery.sequence} of {delivery.durable}", verdict, attempt, then, fields)
             span.set("callboard.attempt", attempt)
             span.set("callboard.settlement", verdict.settlement.value)
             tell(span, verdict)

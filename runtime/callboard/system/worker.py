@@ -214,7 +214,7 @@ def main() -> int:
 
 def _run(orders: Orders) -> None:
     config = Config(**orders.config)
-    configure_logging(config.log_level)
+    configure_logging(config.log_level, config.log_format)
     os.environ.update(telemetry_variables(config.telemetry, os.environ))
     telemetry = configure_telemetry(config.name or ",".join(map(service_name, orders.targets or config.services)))
     try:
