@@ -151,14 +151,16 @@ NO_SPAN = Span()
 def trace_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The W3C trace headers among `headers`, found in any case and written in lower case.
 
-    Go clients send `Traceparent`; servers 2.11 to 2.13 with account tracing send `Xraceparent`.
+    Go clients send `Traceparent`; servers 2.11 to 2.13 with account tracing send `Xraceparent`. What could not be sent
+    on (control characters, text that is no Unicode) counts as absent.
     """
     found: dict[str, str] = {}
     for name, value in headers.items():
         lower = name.lower()
         if lower in TRACE_HEADERS:
-            found[lower] = value
-        elif lower == "xraceparent":
+            if value.isprintable():
+                found[lower] = value
+        elif lower == "xraceparent" and value.isprintable():
             found.setdefault("traceparent", value)
     return found
 

@@ -186,7 +186,7 @@ async def test_replacement_takes_over_what_ran_without_waiting_for_its_lease(
     await all_settled(js)
     assert await letters(js) == []
     assert "messages in progress: 2" in running.text
-    assert running.text.rindex("ran in a worker that died") < running.text.rindex("Jobs started")
+    assert running.text.rindex("ran in a worker that died") < running.text.rindex("Jobs is running")
 
 
 async def test_live_sibling_takes_over_while_no_replacement_starts(jobs: CommandLine, js: JetStreamContext) -> None:

@@ -202,6 +202,7 @@ def test_unknown_key_is_named_with_its_place_and_the_nearest(tmp_path: Path, tex
         ("grace: true", "grace", "must be a number, not True"),
         ("name: 12", "name", "must be text (put it in quotes), not 12"),
         ("name: [a]", "name", "must be text, not ['a']"),
+        ("log_format: yaml", "log_format", "must be one of auto, human, json, not 'yaml'"),
         ("log_level: loud", "log_level", "must be one of debug, info, warning, error, not 'loud'"),
         ("streams: {manage: manged}", "streams.manage", "must be one of manage, verify, off, not 'manged'"),
         ("streams: {topics: {a: b.c}}", "streams.topics", "must map the first tokens of topics to names of streams"),

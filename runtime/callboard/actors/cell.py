@@ -62,7 +62,11 @@ class Cell:
         except BaseException:
             await self.stop(0.0)
             raise
-        logger.info("%s started: %s", self.name, ", ".join(a.template.text for a in self._declaration.actions))
+
+    @property
+    def summary(self) -> str:
+        """The topics that it handles."""
+        return ", ".join(action.template.text for action in self._declaration.actions)
 
     def _make_handler(self) -> BrokerHandler:
         method = inspect.isclass(self._declaration.target)
@@ -111,7 +115,6 @@ class Cell:
                 await self._hook("on_stop")
             except Exception:
                 logger.exception("on_stop of %s raised", self.name)
-            logger.info("%s stopped", self.name)
 
     async def _hook(self, name: str) -> None:
         """Run a lifecycle method, if the instance has one; plain and async ones both work."""

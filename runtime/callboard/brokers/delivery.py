@@ -114,6 +114,11 @@ class BrokerDelivery(ABC):
         return len(self.body)
 
     @property
+    def log_fields(self) -> dict[str, str]:
+        """`extra` of a log record about it, for code that runs outside its handler."""
+        return {"topic": self.topic, "identifier": str(self.identifier)}
+
+    @property
     def is_misdirected(self) -> bool:
         """Whether it is the replay of a message that another mailbox gave up: to be acknowledged unhandled."""
         return bool(self.headers) and self.headers.get(wire.TARGET, self.durable) != self.durable

@@ -125,7 +125,13 @@ class BrokerSubscriber(Resource, Configured):
             message = delivery.message
             _ = message.content
         except ContentDecodeError as error:
-            logger.error("message %s of %s cannot be read: %s", delivery.sequence, delivery.durable, error)  # noqa: TRY400
+            logger.error(  # noqa: TRY400 - the reason is the whole story
+                "message %s of %s cannot be read: %s",
+                delivery.sequence,
+                delivery.durable,
+                error,
+                extra=delivery.log_fields,
+            )
             await bury(self.transport.dead_letters, delivery, error, at=self.transport.clock.now())
             return None
         return message

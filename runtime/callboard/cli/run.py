@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from callboard.cli.argument import Nats
-from callboard.config import Config
+from callboard.config import Config, LogFormat
 from callboard.system.log import configure_logging
 from callboard.system.parent import Embedded, Parent
 
@@ -48,6 +48,10 @@ def run(  # noqa: PLR0913, PLR0917 - the options of the command
     log_level: Annotated[
         str | None, typer.Option("--log-level", help="debug, info, warning or error [default: info]")
     ] = None,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option("--log-format", help="Lines for people or JSON [default: auto, by whether this is a terminal]"),
+    ] = None,
 ) -> None:
     """Run actors until Ctrl-C or SIGTERM, then drain.
 
@@ -65,11 +69,18 @@ def run(  # noqa: PLR0913, PLR0917 - the options of the command
     if store is not None and not embedded:
         raise typer.BadParameter("--store belongs to --embedded")
     settings = Config(
-        config, nats=nats, name=name, workers=workers, grace=grace, metrics=metrics_port, log_level=log_level
+        config,
+        nats=nats,
+        name=name,
+        workers=workers,
+        grace=grace,
+        metrics=metrics_port,
+        log_level=log_level,
+        log_format=log_format,
     )
     if not targets and not settings.services:
         raise typer.BadParameter("nothing to run; give a TARGET, or name 'services' in a --config file")
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     parent = Parent(targets or [], settings, Embedded(store, port) if embedded else None)
     code = asyncio.run(parent.run())
     if code:

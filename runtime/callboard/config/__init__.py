@@ -8,6 +8,7 @@ from callboard.config.secret import UrlRepr, secret_free
 from callboard.config.section import (
     ClientSettings,
     DuplicateSettings,
+    LogFormat,
     Manage,
     MetricsSettings,
     NatsSettings,
@@ -25,6 +26,7 @@ __all__ = [
     "Configured",
     "DuplicateSettings",
     "Environment",
+    "LogFormat",
     "Manage",
     "MetricsSettings",
     "NatsSettings",

@@ -15,6 +15,7 @@ from attrs import Attribute, field, frozen
 from callboard.config.reading import SHORT, Environment, Origin, Source, read_file, read_settings
 from callboard.config.section import (
     ClientSettings,
+    LogFormat,
     MetricsSettings,
     NatsSettings,
     QueueSettings,
@@ -52,6 +53,7 @@ class Config:
     grace: float = field(default=30.0, validator=at_least(0))
     """Seconds that running handlers get to finish at a stop."""
     log_level: str = field(default="info", validator=one_of("debug", "info", "warning", "error"))
+    log_format: LogFormat = LogFormat.AUTO
     nats: NatsSettings = field(default=NatsSettings(), metadata={SHORT: "servers"})
     """Servers and credentials; a plain text or list is the servers' addresses."""
     streams: StreamSettings = field(default=StreamSettings())

@@ -16,6 +16,7 @@ from callboard.errors import ConfigError
 __all__ = [
     "ClientSettings",
     "DuplicateSettings",
+    "LogFormat",
     "Manage",
     "MetricsSettings",
     "NatsSettings",
@@ -76,6 +77,17 @@ class NatsSettings:
             raise ConfigError(f"{' and '.join(used)} are different ways to prove who we are; keep one")
         if bool(self.tls.cert) != bool(self.tls.key):
             raise ConfigError("'nats.tls.cert' and 'nats.tls.key' belong together; give both or none")
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    AUTO = "auto"
+    """For people where standard error is a terminal, else JSON."""
+    HUMAN = "human"
+    """Short lines, in colours on a terminal."""
+    JSON = "json"
+    """One object a line."""
 
 
 class Manage(StrEnum):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from math import inf
 
 from callboard.brokers import wire
@@ -100,8 +101,13 @@ def remaining(delivery: BrokerDelivery, clock: Clock) -> float:
     return inf if expires is None else (expires - clock.now()).total_seconds()
 
 
-def report(message: str, verdict: Verdict, attempt: int, then: str) -> None:
-    """One line for each failed attempt, the traceback with the last one only."""
+def report(
+    message: str, verdict: Verdict, attempt: int, then: str, fields: Mapping[str, str | int] | None = None
+) -> None:
+    """One line for each failed attempt, the traceback with the last one only.
+
+    `fields` are what its log record cannot know, because the attempt is not this task's.
+    """
     error = verdict.error
     if verdict.failure is FailureClass.REFUSAL:
         logger.debug("%s refused: %s", message, error)
@@ -114,6 +120,7 @@ def report(message: str, verdict: Verdict, attempt: int, then: str) -> None:
         type(error).__name__,
         error,
         then,
+        extra={"settlement": verdict.settlement.value, **(fields or {})},
         exc_info=error if verdict.reply is not None and not isinstance(error, CallboardError) else None,
     )
 
@@ -146,6 +153,14 @@ async def answer(action: Action | None, message: BrokerMessage, span: Span = NO_
             raise
         verdict = judge(action, error)
         tell(span, verdict)
-        report(f"message {message.identifier} to {message.topic!r}", verdict, 1, "not repeated")
+        report(
+            f"message {message.identifier} to {message.topic!r}", verdict, 1, "not repeated", _fields(action, message)
+        )
         response = verdict.reply or error_response(error)
         return BrokerResponse(response.content, status=response.status, headers=wire.travelling(message.headers))
+
+
+def _fields(action: Action | None, message: BrokerMessage) -> dict[str, str | int]:
+    """Of a message that came by no mailbox."""
+    actor = "" if action is None else action.endpoint.actor
+    return {"actor": actor, "topic": message.topic, "identifier": str(message.identifier), "attempt": 1}

@@ -16,11 +16,13 @@ __all__ = ["CURRENT", "Current"]
 class Current:
     """One attempt, as what it sends sees it."""
 
-    __slots__ = ("_outputs", "deadline", "delivery")
+    __slots__ = ("_outputs", "actor", "attempt", "deadline", "delivery")
 
-    def __init__(self, delivery: BrokerDelivery, deadline: datetime | None) -> None:
+    def __init__(self, delivery: BrokerDelivery, deadline: datetime | None, actor: str = "", attempt: int = 1) -> None:
         self.delivery = delivery
         self.deadline = deadline
+        self.actor = actor
+        self.attempt = attempt
         self._outputs: dict[tuple[str, str], int] = {}
 
     def output_identifier(self, topic: str, body: bytes, headers: Mapping[str, str]) -> UUID:

@@ -32,7 +32,7 @@ from callboard.routing.attempt import ends_task
 from callboard.routing.configured import handled_by, service_actions, subscriber_of
 from callboard.routing.dispatcher import BrokerDispatcher
 from callboard.routing.processing import OnFailure, Processing
-from callboard.routing.slot import Slot, Slots, waiting_due
+from callboard.routing.slot import SLOT, Slot, Slots, waiting_due
 from callboard.routing.solitude import Solitude
 from callboard.routing.stage import Stage
 
@@ -235,6 +235,7 @@ class BrokerHandler:
     async def _work(self, slot: Slot) -> None:
         intake = self.subscriber.intake
         clock = self._transport.clock.time
+        SLOT.set(slot)
         clean = contextvars.copy_context()
         while True:
             try:

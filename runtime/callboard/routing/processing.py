@@ -209,7 +209,8 @@ class Processing:
             message = delivery.message
             wanted = message.should_reply
             slot.enter_handler(self._deadline_of(due), inf if self._solitude.table is not None else limit)
-            response = await respond(due, message, Current(delivery, expires), self._stage, wanted=wanted)
+            current = Current(delivery, expires, due.endpoint.actor, slot.attempt)
+            response = await respond(due, message, current, self._stage, wanted=wanted)
             slot.leave_handler()
             return answered(delivery, response) if wanted else _DONE
         except BaseException as error:  # whatever a handler raises is judged, here and only here

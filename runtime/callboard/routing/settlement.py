@@ -74,10 +74,11 @@ class Settler:
         """
         attempt = past.failed + 1
         then = f"again in {verdict.delay:.1f} s" if verdict.delay else f"-> {verdict.settlement.value}"
-        report(f"message {delivery.sequence} of {delivery.durable}", verdict, attempt, then)
+        fields: dict[str, str | int] = {**delivery.log_fields, "actor": endpoint.actor, "attempt": attempt}
         span = self._instrumentation.process(endpoint, delivery)
         token = span.enter()
         try:
+            report(f"message {delivery.sequence} of {delivery.durable}", verdict, attempt, then, fields)
             describe(span, attempt, verdict)
             if verdict.settlement is Settlement.RETRY and not fresh:
                 await self._attempts.record(delivery, evolve(past, failed=attempt))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from enum import Enum
 from math import inf
 
@@ -14,7 +15,7 @@ from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.intake import LEASE_SHARE, Intake, Lane
 from callboard.routing.action import Action
 
-__all__ = ["Interruption", "Slot", "Slots", "waiting_due"]
+__all__ = ["SLOT", "Interruption", "Slot", "Slots", "waiting_due"]
 
 logger = logging.getLogger("callboard.handler")
 
@@ -114,6 +115,10 @@ class Slot:
         if self.running and self.interruption is None and self.task is not None:
             self.interruption = why
             self.task.cancel()
+
+
+SLOT: ContextVar[Slot | None] = ContextVar("callboard_slot", default=None)
+"""The slot whose task this is, for log records; set once for each task. Tasks that it starts see it too."""
 
 
 class Slots:

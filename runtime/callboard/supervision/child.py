@@ -16,6 +16,11 @@ class Child(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def summary(self) -> str:
+        """What it does, for the log line that says it runs; may be empty."""
+        ...
+
     async def start(self) -> None:
         """Return once it works; raise when it cannot start. Cancelled or failed, it cleans up by itself."""
         ...

@@ -18,11 +18,11 @@ class Journal:
     def __init__(self, supervisor: str) -> None:
         self._supervisor = supervisor
 
-    def running(self, child: str) -> None:
-        _log.info("%s: %s is running", self._supervisor, child)
+    def running(self, child: str, summary: str) -> None:
+        _log.info("%s: %s is running%s", self._supervisor, child, f": {summary}" if summary else "")
 
-    def stopped(self) -> None:
-        _log.info("%s: all children are stopped", self._supervisor)
+    def stopped(self, child: str) -> None:
+        _log.info("%s: %s is stopped", self._supervisor, child)
 
     def left(self, child: str, error: Exception | None) -> None:
         self._ended(logging.INFO if error is None else logging.WARNING, child, error, "it stays stopped")

@@ -69,6 +69,7 @@ class SupervisorRunner:
         root: bool = True,
     ) -> None:
         self.name = supervisor.name
+        self.summary = ""
         self._supervisor = supervisor
         self._make_child = make_child
         self._instrumentation = instrumentation
@@ -167,8 +168,9 @@ class SupervisorRunner:
             self._deadline = min(self._deadline, self._timing.now() + self._timing.restart_grace)
         for seat in reversed(self._seats.values()):
             await seat.release(self._remaining())
+            if seat.state is State.RUNNING:
+                self._journal.stopped(seat.name)
             seat.state = State.STOPPED
-        self._journal.stopped()
         self._ended.set()
         self._ready.set()
 
@@ -253,7 +255,7 @@ class SupervisorRunner:
             self._instrumentation.statistics.restarts[seat.name] += 1
         seat.take(seat.incarnation, watcher)
         self._decider.started(seat.name, self._timing.now())
-        self._journal.running(seat.name)
+        self._journal.running(seat.name, seat.incarnation.child.summary)
         self._waiting.discard(seat.name)
         if not self._waiting:
             self._ready.set()

@@ -119,6 +119,7 @@ class Recovery:
             delivery.durable,
             orphan.fate.value,
             "it comes again at once" if fresh else "it comes again after its lease",
+            extra=delivery.log_fields,
         )
         if fresh:
             await delivery.nak()

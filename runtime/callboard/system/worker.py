@@ -16,6 +16,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
+from math import inf
+from time import monotonic
 from typing import Any
 
 import cattrs
@@ -41,6 +43,9 @@ __all__ = ["Orders", "Report", "ReportKind", "main", "telemetry_variables"]
 logger = logging.getLogger("callboard.worker")
 
 TELEMETRY_SHUTDOWN = 2.0
+"""Longest wait for the last spans to be exported; it is part of the grace period."""
+LAST_SPANS = 0.25
+"""Shortest: where the handlers took the whole grace period, a collector that is there gets them all the same."""
 SHORT_GRACE = 2.0
 """Seconds that are left after a second signal."""
 MARGIN = 0.5
@@ -114,6 +119,8 @@ class Worker:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace = max(0.0, config.grace - MARGIN)
+        self._deadline = inf
+        """By `time.monotonic()`: the end of the grace period."""
         self._recovery: Recovery | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -176,14 +183,21 @@ class Worker:
 
     async def _end(self, system: System) -> None:
         """Stop within the grace period; a second signal shortens it."""
+        self._deadline = monotonic() + self._config.grace
         for task in tuple(self._tasks):
             task.cancel()
         ending, hurrying = asyncio.create_task(system.stop(self._grace)), asyncio.create_task(self._hurry.wait())
         await asyncio.wait([ending, hurrying], return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
         if not ending.done():
+            self._deadline = min(self._deadline, monotonic() + SHORT_GRACE)
             await system.stop(SHORT_GRACE)
         await ending
+
+    @property
+    def left(self) -> float:
+        """Seconds until the grace period is over; infinite before it has begun."""
+        return max(0.0, self._deadline - monotonic())
 
     def _on_signal(self) -> None:
         """The first drains, the second shortens the grace period, the third ends at once."""
@@ -231,15 +245,15 @@ def main() -> int:
 
 def _run(orders: Orders) -> None:
     config = Config(**orders.config)
-    configure_logging(config.log_level)
+    configure_logging(config.log_level, config.log_format)
     os.environ.update(telemetry_variables(config.telemetry, os.environ))
     name = config.name or ",".join(map(service_name, orders.targets or config.services))
     telemetry = configure_telemetry(name, prometheus=config.metrics.port is not None)
-    metrics = None if telemetry.meters is None else telemetry.meters.prometheus
+    worker = Worker(orders, config, None if telemetry.meters is None else telemetry.meters.prometheus)
     try:
-        asyncio.run(Worker(orders, config, metrics).run())
+        asyncio.run(worker.run())
     finally:
-        telemetry.shutdown(TELEMETRY_SHUTDOWN)
+        telemetry.shutdown(max(LAST_SPANS, min(TELEMETRY_SHUTDOWN, worker.left)))
 
 
 if __name__ == "__main__":

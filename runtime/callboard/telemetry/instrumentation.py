@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -26,6 +27,9 @@ from callboard.telemetry.metric import Metrics
 from callboard.telemetry.propagation import extract, sampled
 from callboard.telemetry.span import CarriedSpan, RecordedSpan
 from callboard.telemetry.template import INBOX, Templates
+
+if TYPE_CHECKING:
+    from callboard.telemetry.queue import SpanQueue
 
 __all__ = ["OpenTelemetryInstrumentation"]
 
@@ -138,12 +142,12 @@ class OpenTelemetryInstrumentation(Instrumentation):
         self._metrics.settled(durable, seconds, error_type)
 
     def _active(self) -> _Recorder | None:
-        """Where spans go, or None while there is no SDK."""
+        """Where spans go, or None while there is no SDK, or it has no room and there is no span to carry on."""
         provider = self._provider or trace.get_tracer_provider()
         recorder = self._recorder
         if recorder is None or recorder.provider is not provider:
             recorder = self._recorder = _Recorder(provider, self.templates)
-        return recorder if recorder.records else None
+        return recorder if recorder.records and not recorder.is_cut_off else None
 
     def _attributes(self, name: str, kind: str) -> _Attributes:
         return self._system | {names.OPERATION: name, names.OPERATION_TYPE: kind}
@@ -204,14 +208,26 @@ class _Recorder:
             or isinstance(self._tracer, trace.NoOpTracer)
         )
         self._follows_parents = _follows_unsampled_parents(provider)
+        # By name: importing the SDK where there is none costs 0.1 to 0.2 s.
+        self._queue: SpanQueue | None = getattr(getattr(provider, "sampler", None), "span_queue", None)
+
+    @property
+    def _is_full(self) -> bool:
+        return self._queue is not None and self._queue.is_full
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether trace headers are to be passed on as without an SDK, which costs least: spans would have no room."""
+        return self._is_full and not trace.get_current_span().get_span_context().is_valid
 
     def carried(self, parent: otel.Context) -> Span | None:
         """The parent's span itself, when a child of it would certainly not be recorded."""
-        if not self._follows_parents:
+        full = self._is_full
+        if not (self._follows_parents or full):
             return None
         span = trace.get_current_span(parent)
         context = span.get_span_context()
-        return CarriedSpan(span, parent) if context.is_valid and not sampled(context) else None
+        return CarriedSpan(span, parent) if context.is_valid and (full or not sampled(context)) else None
 
     def send(
         self,

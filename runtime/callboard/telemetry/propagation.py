@@ -56,15 +56,15 @@ def sampled(context: trace.SpanContext) -> bool:
 def extract(headers: Mapping[str, str]) -> Context:
     """The context that a message was sent in, whatever the case of its headers' names.
 
-    Headers that are missing or malformed give an empty context: the message starts a trace of its own.
-    Nothing comes from the current context.
+    Headers that are missing or malformed give an empty context: the message starts a trace of its own. Nothing comes
+    from the current context, and nothing is raised, whatever a propagator raises.
     """
     if not headers:
         return Context()
     carrier = trace_headers(headers)
     if not _is_stock(propagate.get_global_textmap()):
         lowered = {name.lower(): value for name, value in headers.items()}
-        return propagate.extract(lowered | carrier, Context(), getter=_ANY_CASE)
+        return _propagated(lowered | carrier)
     if len(carrier) == 1 and (plain := _PLAIN.fullmatch(carrier.get("traceparent", ""))):
         trace_id, span_id, flags = plain.groups()
         span_context = trace.SpanContext(
@@ -72,13 +72,20 @@ def extract(headers: Mapping[str, str]) -> Context:
         )
         context = Context()
     elif carrier:
-        context = propagate.extract(carrier, Context())
+        context = _propagated(carrier)
         span_context = trace.get_current_span(context).get_span_context()
     else:
         return Context()
     if not span_context.is_valid:
         return context
     return trace.set_span_in_context(Upstream(span_context, carrier, baggage.get_all(context)), context)
+
+
+def _propagated(carrier: Mapping[str, str]) -> Context:
+    try:
+        return propagate.extract(carrier, Context(), getter=_ANY_CASE)
+    except Exception:  # noqa: BLE001 - a sender's header must not cost this process its span
+        return Context()
 
 
 def inject(span: trace.Span, context: Context) -> Mapping[str, str]:

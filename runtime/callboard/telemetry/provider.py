@@ -112,9 +112,10 @@ class _OneLine(logging.Handler):
 
 @cache
 def quiet_sdk() -> None:
-    """The exporter logs each retry and tracebacks of whole connection stacks: not what an operator needs."""
+    """The exporter logs each retry and tracebacks of whole connection stacks, and the propagator every header of a
+    sender that it does not understand: not what an operator needs."""
     handler = _OneLine()
-    for name in ("opentelemetry.exporter", "opentelemetry.sdk"):
-        logger = logging.getLogger(name)
+    for name in ("exporter", "sdk", "baggage", "trace"):
+        logger = logging.getLogger(f"opentelemetry.{name}")
         logger.addHandler(handler)
         logger.propagate = False

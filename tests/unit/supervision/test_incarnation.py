@@ -13,6 +13,7 @@ class Slow:
     """Takes until `done` to stop."""
 
     name = "slow"
+    summary = ""
 
     def __init__(self) -> None:
         self.done = asyncio.Event()

@@ -65,6 +65,8 @@ async def settle() -> None:
 class Part:
     """A child whose fate the test decides."""
 
+    summary = "does its part"
+
     def __init__(self, name: str, stage: Stage) -> None:
         self.name = name
         self._stage = stage
@@ -700,7 +702,7 @@ async def test_carrier_survives_the_escalation_through_an_inner_supervisor(stage
 
 async def test_each_change_of_state_is_one_log_line(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "callboard.supervision")
-    runner = stage.runner(tree("a", intensity=ONE_IN_LONG))
+    runner = stage.runner(tree("a", "b", intensity=ONE_IN_LONG))
     await runner.start()
 
     await stage.crash("a")
@@ -708,10 +710,11 @@ async def test_each_change_of_state_is_one_log_line(stage: Stage, caplog: pytest
     await runner.stop(0.0)
 
     assert [record.getMessage() for record in caplog.records] == [
-        "tree: a is running",
+        "tree: a is running: does its part",
+        "tree: b is running: does its part",
         "tree: a ended (ValueError); restarting a in 0.0 s",
-        "tree: a is running",
+        "tree: a is running: does its part",
         "tree: a ended (ValueError); too many restarts: parked a, next try in 60.0 s",
-        "tree: all children are stopped",
+        "tree: b is stopped",
     ]
-    assert caplog.records[1].exc_info
+    assert caplog.records[2].exc_info

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from threading import Event
+from uuid import UUID
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import DEFAULT_ON, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 from opentelemetry.trace import Tracer
 
+from callboard.instrumentation import Endpoint, Incoming, Span
+from callboard.telemetry import OpenTelemetryInstrumentation
 from callboard.telemetry.queue import RoomSampler, SpanQueue
 
-LIMIT = 5
+LIMIT, BATCH = 12, 4
+SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+IDENTIFIER = UUID("0d4f3c52-8f0e-4a3b-a7f0-1f4f3f0f9b61")
 
 
 class Gate(SpanExporter):
@@ -44,74 +50,152 @@ def gate() -> Iterator[Gate]:
 
 @pytest.fixture
 def queue(gate: Gate) -> Iterator[SpanQueue]:
-    queue = SpanQueue(gate, LIMIT, batch=1, delay_milliseconds=60_000)
+    queue = SpanQueue(gate, LIMIT, batch=BATCH, delay_milliseconds=60_000)
     yield queue
     gate.open.set()
     queue.shutdown()
 
 
 @pytest.fixture
-def tracer(queue: SpanQueue, gate: Gate) -> Tracer:
-    """Its queue is empty, and the exporter holds one span."""
+def tracer(queue: SpanQueue) -> Tracer:
+    """Makes spans that the queue gets, whether it has room or not."""
     provider = TracerProvider(DEFAULT_ON, shutdown_on_exit=False)
     provider.add_span_processor(queue)
-    tracer = provider.get_tracer("test")
-    tracer.start_span("first").end()
+    return provider.get_tracer("test")
+
+
+def make(tracer: Tracer, count: int) -> None:
+    for number in range(count):
+        tracer.start_span(str(number)).end()
+
+
+@pytest.fixture
+def stuck(tracer: Tracer, gate: Gate) -> Tracer:
+    """The exporter holds one batch, and the queue is empty."""
+    make(tracer, BATCH)
     assert gate.entered.wait(10)
     return tracer
 
 
-def test_full_queue_holds_its_limit_and_counts_what_it_pushes_out(tracer: Tracer, queue: SpanQueue, gate: Gate) -> None:
-    for number in range(LIMIT + 3):
-        tracer.start_span(str(number)).end()
-    assert (queue.waiting, queue.dropped, queue.unsent) == (LIMIT, 3, LIMIT + 4)
+def flush(queue: SpanQueue, gate: Gate, result: SpanExportResult | None = SpanExportResult.SUCCESS) -> None:
+    """The collector says this to everything."""
+    gate.result = result
     gate.open.set()
-    queue.shutdown()
-    assert gate.names == ["first", "3", "4", "5", "6", "7"]
+    queue.force_flush()
+
+
+def test_queue_at_its_limit_counts_what_it_pushes_out(stuck: Tracer, queue: SpanQueue, gate: Gate) -> None:
+    make(stuck, LIMIT + 3)
+    assert (queue.waiting, queue.dropped, queue.unsent) == (LIMIT, 3, BATCH + LIMIT + 3)
+    flush(queue, gate)
+    assert gate.names[BATCH:] == [str(number) for number in range(3, LIMIT + 3)]
     assert (queue.waiting, queue.dropped, queue.unsent) == (0, 3, 3)
 
 
 @pytest.mark.parametrize("result", [SpanExportResult.FAILURE, None], ids=["failure", "exception"])
 def test_batch_that_the_collector_does_not_take_is_counted(
-    tracer: Tracer, queue: SpanQueue, gate: Gate, result: SpanExportResult | None
+    stuck: Tracer, queue: SpanQueue, gate: Gate, result: SpanExportResult | None
 ) -> None:
-    logging.getLogger("opentelemetry.sdk").propagate = False  # its traceback is no news here
-    tracer.start_span("second").end()
-    gate.result = result
+    sdk = logging.getLogger("opentelemetry.sdk")
+    sdk.propagate = False  # its traceback is no news here
+    flush(queue, gate, result)
+    sdk.propagate = True
+    assert (queue.dropped, queue.unsent) == (BATCH, BATCH)
+
+
+def test_collector_has_to_show_that_it_is_there(tracer: Tracer, queue: SpanQueue, gate: Gate) -> None:
+    def room() -> int:
+        found = 0
+        while not queue.is_full:
+            make(tracer, 1)
+            found += 1
+        return found
+
     gate.open.set()
-    queue.shutdown()
-    logging.getLogger("opentelemetry.sdk").propagate = True
-    assert (queue.dropped, queue.unsent) == (2, 2)
+    gate.result = SpanExportResult.FAILURE
+    make(tracer, BATCH - 1)
+    assert not queue.is_full
+    queue.force_flush()
+    assert room() == 1
+    flush(queue, gate)
+    gate.open.clear()
+    gate.entered.clear()
+    make(tracer, BATCH)
+    assert gate.entered.wait(10)
+    assert room() == LIMIT
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "callboard.telemetry"]
 
 
 def test_losses_are_logged_once_a_minute(
-    tracer: Tracer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    stuck: Tracer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
     monkeypatch.setattr("callboard.telemetry.queue.time.monotonic", lambda: now)
-    for _ in range(LIMIT + 3):
-        tracer.start_span("more").end()
+    make(stuck, LIMIT + 3)
     now += 61.0
-    tracer.start_span("more").end()
-    said = [record.getMessage() for record in caplog.records if record.name == "callboard.telemetry"]
-    assert [text.split(" spans")[0] for text in said] == ["telemetry: 1", "telemetry: 4"]
+    make(stuck, 1)
+    assert [text.split(" spans")[0] for text in said(caplog)] == ["telemetry: 1", "telemetry: 4"]
 
 
-def test_nothing_is_recorded_while_the_queue_is_full(tracer: Tracer, queue: SpanQueue, gate: Gate) -> None:
+def test_collector_that_goes_and_comes_back_is_one_line_each(
+    tracer: Tracer, queue: SpanQueue, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    for result in (
+        SpanExportResult.FAILURE,
+        SpanExportResult.FAILURE,
+        SpanExportResult.SUCCESS,
+        SpanExportResult.SUCCESS,
+    ):
+        make(tracer, 1)
+        flush(queue, gate, result)
+    away, back = said(caplog)
+    assert "takes no spans" in away
+    assert "takes spans again; 2 were lost" in back
+
+
+def test_nothing_is_recorded_while_there_is_no_room(stuck: Tracer, queue: SpanQueue, gate: Gate) -> None:
     bounded = TracerProvider(RoomSampler(DEFAULT_ON, queue), shutdown_on_exit=False).get_tracer("test")
     assert bounded.start_span("room").is_recording()
-    for _ in range(LIMIT):
-        tracer.start_span("filler").end()
+    make(stuck, BATCH)
     assert not bounded.start_span("no room").is_recording()
-    assert (queue.waiting, queue.dropped) == (LIMIT, 1)
-    gate.open.set()
-    queue.shutdown()
+    flush(queue, gate)
     assert bounded.start_span("room again").is_recording()
 
 
-def test_span_that_is_not_sampled_is_no_loss(tracer: Tracer, queue: SpanQueue) -> None:
-    for _ in range(LIMIT):
-        tracer.start_span("filler").end()
-    never = TracerProvider(RoomSampler(TraceIdRatioBased(0.0), queue), shutdown_on_exit=False).get_tracer("test")
-    assert not never.start_span("unsampled").is_recording()
-    assert queue.dropped == 0
+class TestWithoutRoom:
+    """What the runtime's own spans become."""
+
+    @pytest.fixture
+    def telemetry(self, queue: SpanQueue) -> OpenTelemetryInstrumentation:
+        provider = TracerProvider(RoomSampler(DEFAULT_ON, queue), shutdown_on_exit=False)
+        return OpenTelemetryInstrumentation(provider)
+
+    def test_headers_of_a_message_go_on_as_they_came(
+        self,
+        stuck: Tracer,
+        telemetry: OpenTelemetryInstrumentation,
+        endpoint: Endpoint,
+        delivery: Callable[..., Incoming],
+        current: Callable[[Span], AbstractContextManager[Span]],
+    ) -> None:
+        make(stuck, BATCH)
+        with current(telemetry.process(endpoint, delivery({"Traceparent": SAMPLED, "Baggage": "a=1"}))):
+            publish = telemetry.publish("orders.placed", IDENTIFIER)
+            assert publish.carrier == {"traceparent": SAMPLED, "baggage": "a=1"}
+
+    def test_what_a_recorded_attempt_sends_is_still_its_child(
+        self,
+        stuck: Tracer,
+        telemetry: OpenTelemetryInstrumentation,
+        endpoint: Endpoint,
+        delivery: Callable[..., Incoming],
+        current: Callable[[Span], AbstractContextManager[Span]],
+    ) -> None:
+        with current(telemetry.process(endpoint, delivery({"traceparent": SAMPLED}))) as process:
+            make(stuck, BATCH)
+            publish = telemetry.publish("orders.placed", IDENTIFIER)
+            assert publish.carrier == process.carrier
+            assert publish.carrier["traceparent"] != SAMPLED
