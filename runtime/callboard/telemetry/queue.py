@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from threading import Lock
+from threading import Lock, Thread
 
 from attrs import define, field
 from opentelemetry.context import Context
@@ -32,7 +32,8 @@ class SpanQueue(SpanProcessor):
     batches of up to `batch`.
 
     A collector has to show that it is there: until it has taken spans, there is room for one batch, and once it has
-    failed, for a quarter of one: enough to find out whether it is back.
+    failed, for a quarter of one: enough to find out whether it is back. The first span is sent at once, so that a
+    collector that is there has shown it before much is made.
     """
 
     def __init__(self, exporter: SpanExporter, limit: int, *, batch: int, delay_milliseconds: float) -> None:
@@ -45,6 +46,8 @@ class SpanQueue(SpanProcessor):
             max_export_batch_size=batch,
             schedule_delay_millis=delay_milliseconds,
         )
+        self._first = Thread(target=self._batches.force_flush, name="callboard-telemetry-first", daemon=True)
+        """Sends the first span. It ends with the exporter's answer, for which `shutdown` waits too."""
         self._lock = Lock()
         self._ended = 0
         self._overflowed = 0
@@ -83,9 +86,12 @@ class SpanQueue(SpanProcessor):
             overflows = self.waiting >= self._limit
             self._ended += 1
             self._overflowed += overflows
+            first = self._ended == 1
         if overflows:
             self._say()
         self._batches.on_end(span)
+        if first:
+            self._first.start()
 
     def shutdown(self) -> None:
         """Send what waits. Takes as long as the exporter does."""

@@ -71,8 +71,8 @@ def make(tracer: Tracer, count: int) -> None:
 
 @pytest.fixture
 def stuck(tracer: Tracer, gate: Gate) -> Tracer:
-    """The exporter holds one batch, and the queue is empty."""
-    make(tracer, BATCH)
+    """The exporter holds one span, and the queue is empty."""
+    make(tracer, 1)
     assert gate.entered.wait(10)
     return tracer
 
@@ -86,9 +86,9 @@ def flush(queue: SpanQueue, gate: Gate, result: SpanExportResult | None = SpanEx
 
 def test_queue_at_its_limit_counts_what_it_pushes_out(stuck: Tracer, queue: SpanQueue, gate: Gate) -> None:
     make(stuck, LIMIT + 3)
-    assert (queue.waiting, queue.dropped, queue.unsent) == (LIMIT, 3, BATCH + LIMIT + 3)
+    assert (queue.waiting, queue.dropped, queue.unsent) == (LIMIT, 3, 1 + LIMIT + 3)
     flush(queue, gate)
-    assert gate.names[BATCH:] == [str(number) for number in range(3, LIMIT + 3)]
+    assert gate.names[1:] == [str(number) for number in range(3, LIMIT + 3)]
     assert (queue.waiting, queue.dropped, queue.unsent) == (0, 3, 3)
 
 
@@ -98,6 +98,7 @@ def test_batch_that_the_collector_does_not_take_is_counted(
 ) -> None:
     sdk = logging.getLogger("opentelemetry.sdk")
     sdk.propagate = False  # its traceback is no news here
+    make(stuck, BATCH - 1)
     flush(queue, gate, result)
     sdk.propagate = True
     assert (queue.dropped, queue.unsent) == (BATCH, BATCH)
@@ -111,11 +112,10 @@ def test_collector_has_to_show_that_it_is_there(tracer: Tracer, queue: SpanQueue
             found += 1
         return found
 
-    gate.open.set()
-    gate.result = SpanExportResult.FAILURE
-    make(tracer, BATCH - 1)
-    assert not queue.is_full
-    queue.force_flush()
+    make(tracer, 1)
+    assert gate.entered.wait(10), "the first span waits for nothing"
+    assert room() == BATCH
+    flush(queue, gate, SpanExportResult.FAILURE)
     assert room() == 1
     flush(queue, gate)
     gate.open.clear()
