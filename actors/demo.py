@@ -23,7 +23,7 @@ from rich.console import Console
 import callboard
 from actors.figures import Row, figures_of, read_rows
 from actors.lag import open_lag
-from actors.process import SupervisorProcess
+from actors.process import SupervisorProcess, stop_on_sigterm
 from actors.replay import Replay
 from actors.report import Outcome, checks, report
 from actors.trace import cancelled_flight
@@ -60,7 +60,7 @@ async def _run(*, kill: bool) -> bool:
 
     Leaves no process and no file behind, however it ends.
     """
-    _stop_on_sigterm()
+    stop_on_sigterm()
     rows = read_rows()
     with TemporaryDirectory(prefix="callboard-demo-") as folder, SpanReceiver() as receiver:
         os.environ.update(_tracing(receiver))
@@ -74,13 +74,6 @@ async def _run(*, kill: bool) -> bool:
     trace = cancelled_flight(receiver)
     console.print(report(results, outcome, trace))
     return bool(trace) and all(check.passed for check in results)
-
-
-def _stop_on_sigterm() -> None:
-    """SIGTERM unwinds the program like Ctrl-C, so that nothing is left behind."""
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def _tracing(receiver: SpanReceiver) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The supervisor of the flights as a process of its own, started by the command line."""
+"""Processes: the supervisor of the flights, started by the command line, and a program that is told to stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-__all__ = ["SupervisorEndedError", "SupervisorProcess"]
+__all__ = ["SupervisorEndedError", "SupervisorProcess", "stop_on_sigterm"]
 
 STOP_TIMEOUT = 20.0
 """Seconds that a supervisor has to stop; it gives its running handlers `GRACE` of them."""
@@ -107,3 +107,10 @@ class SupervisorProcess:
         for pid in _READY.findall(self.log)[-1:]:
             with suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
+
+
+def stop_on_sigterm() -> None:
+    """SIGTERM cancels the task that calls this, so that the program unwinds as at Ctrl-C and leaves nothing behind."""
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
