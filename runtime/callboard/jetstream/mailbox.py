@@ -111,7 +111,7 @@ class JetStreamMailbox:
         await self._locate(self._lane)
         self._answered = True
         self._inbox = self._connection.new_inbox()
-        self._listener = await self._connection.listen(self._on_message, self._inbox)
+        self._listener = await self._connection.listen(self._on_message, f"{self._inbox}.*")
         self._connection.on_reconnect.append(self._on_reconnect)
         self._connection.on_denied.append(self._on_denied)
         self._seen = asyncio.get_running_loop().time()

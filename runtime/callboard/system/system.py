@@ -129,8 +129,16 @@ class System:
                 self._runners.append(runner)
                 await runner.start()
                 stack.push_async_callback(runner.stop, self._config.grace)
+            await self._announce()
             self._started = True
             self._stack = stack.pop_all()
+
+    async def _announce(self) -> None:
+        """Let the tools of the message system list what runs here."""
+        statistics = self._instrumentation.statistics
+        for service, plan in self._plans.items():
+            mailboxes = [mailbox for declaration, _ in plan.values() for _, mailbox in declaration.mailboxes(service)]
+            await self._transport.announce(service, mailboxes, statistics)
 
     @property
     def topology(self) -> Topology:
