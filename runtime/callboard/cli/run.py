@@ -41,6 +41,12 @@ def run(  # noqa: PLR0913, PLR0917 - the options of the command
         typer.Option("--grace", min=0, help="Seconds for running handlers at a stop [default: 30]"),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings (YAML)")] = None,
+    health_port: Annotated[
+        int | None,
+        typer.Option(
+            "--health-port", min=0, max=65535, help="Answer /live, /ready and /startup there (0: a free port)"
+        ),
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option("--log-level", help="debug, info, warning or error [default: info]")
     ] = None,
@@ -60,7 +66,9 @@ def run(  # noqa: PLR0913, PLR0917 - the options of the command
         raise typer.BadParameter("--embedded runs a server of its own; leave out --nats")
     if store is not None and not embedded:
         raise typer.BadParameter("--store belongs to --embedded")
-    settings = Config(config, nats=nats, name=name, workers=workers, grace=grace, log_level=log_level)
+    settings = Config(
+        config, nats=nats, name=name, workers=workers, grace=grace, health=health_port, log_level=log_level
+    )
     if not targets and not settings.services:
         raise typer.BadParameter("nothing to run; give a TARGET, or name 'services' in a --config file")
     configure_logging(settings.log_level)

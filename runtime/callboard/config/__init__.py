@@ -8,6 +8,7 @@ from callboard.config.secret import UrlRepr, secret_free
 from callboard.config.section import (
     ClientSettings,
     DuplicateSettings,
+    HealthSettings,
     Manage,
     NatsSettings,
     QueuedSettings,
@@ -24,6 +25,7 @@ __all__ = [
     "Configured",
     "DuplicateSettings",
     "Environment",
+    "HealthSettings",
     "Manage",
     "NatsSettings",
     "Origin",

@@ -15,6 +15,7 @@ from attrs import Attribute, field, frozen
 from callboard.config.reading import SHORT, Environment, Origin, Source, read_file, read_settings
 from callboard.config.section import (
     ClientSettings,
+    HealthSettings,
     NatsSettings,
     QueueSettings,
     StreamSettings,
@@ -69,6 +70,8 @@ class Config:
     """Dotted paths of functions that stand around every handler, the outermost first."""
     queues: QueueSettings = field(default=QueueSettings())
     telemetry: TelemetrySettings = field(default=TelemetrySettings())
+    health: HealthSettings = field(default=HealthSettings(), metadata={SHORT: "port"})
+    """Where `callboard run` says how it is; a plain number is the port."""
     client: ClientSettings = field(default=ClientSettings())
 
     shared: dict[Any, Any] = field(factory=dict[Any, Any], init=False, eq=False, repr=False)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from attrs import field, frozen
+from attrs.validators import optional
 from typed_settings.types import SecretStr
 
 from callboard.config.secret import UrlRepr
@@ -15,6 +16,7 @@ from callboard.errors import ConfigError
 __all__ = [
     "ClientSettings",
     "DuplicateSettings",
+    "HealthSettings",
     "Manage",
     "NatsSettings",
     "QueueSettings",
@@ -157,6 +159,16 @@ class TelemetrySettings:
     """Base address of an OTLP/HTTP collector, such as `http://127.0.0.1:4318`; empty: traces are off."""
     ratio: float = field(default=1.0, validator=[at_least(0), at_most(1)])
     """Share of the traces that begin here which is recorded."""
+
+
+@frozen
+class HealthSettings:
+    """Where `callboard run` says how it is, over HTTP."""
+
+    port: int | None = field(default=None, validator=optional([at_least(0), at_most(65535)]))
+    """Nowhere unless said; 0 takes a free one, which the log names."""
+    host: str = ""
+    """The address that is listened on; empty: all of this machine's, because probes come from outside."""
 
 
 @frozen

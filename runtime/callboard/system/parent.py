@@ -11,7 +11,8 @@ import asyncio
 import logging
 import signal
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from callboard.backoff import Backoff
 from callboard.config import Config, NatsSettings
 from callboard.embedded import EmbeddedServer
 from callboard.system.exitcode import ExitCode
+from callboard.system.health import Health
 from callboard.system.orphan import Orphan, explained
 from callboard.system.process import WorkerProcess
+from callboard.system.web import WebServer
 from callboard.system.worker import Orders
 
 __all__ = ["Embedded", "Parent"]
@@ -61,6 +64,7 @@ class Parent:
         self._orphans: dict[str, Orphan] = {}
         """Messages of dead workers that nobody is to settle yet, by token."""
         self._stopping = asyncio.Event()
+        self._health = Health(config.workers, self._stopping.is_set)
         self._signals = 0
         self._code = 0
         self._was_ready = False
@@ -68,10 +72,20 @@ class Parent:
         self._lifeline: int | None = None
 
     async def run(self) -> int:
-        """The exit code: 0 after a drain that was asked for, else what ended the workers."""
+        """The exit code: 0 after a drain that was asked for, else what ended the workers. Raises `ConfigError` for a
+        port that cannot be listened on; nothing is started then."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+        async with AsyncExitStack() as stack:
+            if (port := self._config.health.port) is not None:
+                web = WebServer(port, self._health.routes, host=self._config.health.host)
+                await stack.enter_async_context(web)
+                logger.info("health on port %d: %s", web.port, ", ".join(self._health.routes))
+            return await self._run_on_server()
+
+    async def _run_on_server(self) -> int:
+        """Run the workers, on a server of our own where one is wanted."""
         if self._embedded is None:
             return await self._run_workers()
         async with EmbeddedServer(store=self._embedded.store, port=self._embedded.port) as server:
@@ -115,8 +129,9 @@ class Parent:
         clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
             begun = clock()
-            worker = await self._spawn()
+            worker = await self._spawn(number)
             code = await self._outlive(worker)
+            self._health.left(number)
             ran, passed_on = worker.in_progress(), worker.not_settled()
             worker.close()
             if self._stopping.is_set():
@@ -156,7 +171,7 @@ class Parent:
         orphans, self._orphans = self._orphans, {}
         return [*orphans.values()]
 
-    async def _spawn(self) -> WorkerProcess:
+    async def _spawn(self, number: int) -> WorkerProcess:
         def on_ready() -> None:
             self._was_ready = True
             logger.info("worker ready (pid %d)", worker.pid)
@@ -167,8 +182,10 @@ class Parent:
             self._take_orphans(),
             keep_open=[] if self._lifeline is None else [self._lifeline],
             on_ready=on_ready,
+            on_status=partial(self._health.heard, number),
         )
         self._workers.add(worker)
+        self._health.took(number, worker)
         if self._stopping.is_set():
             worker.send_signal(signal.SIGTERM)
         return worker

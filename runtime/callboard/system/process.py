@@ -16,8 +16,9 @@ import cattrs
 import msgspec
 from attrs import evolve
 
-from callboard.system.line import Lines
+from callboard.system.line import Lines, line_of
 from callboard.system.orphan import Orphan, orphans_of
+from callboard.system.status import Status
 from callboard.system.table import RunningTable
 from callboard.system.worker import Orders, Report, ReportKind
 
@@ -33,10 +34,18 @@ class WorkerProcess:
     """Speaks with a worker: orders and orphans go to its standard input, its reports come through a pipe, and what it
     runs stands in a table that outlives it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, table: RunningTable, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        table: RunningTable,
+        on_ready: Callable[[], None],
+        on_status: Callable[[Status], None],
+    ) -> None:
         self._process = process
         self._table = table
         self._on_ready = on_ready
+        self._on_status = on_status
+        self._begun = monotonic()
         self._reports_ended = asyncio.Event()
         self._adopted: dict[str, Orphan] = {}
         """Orphans that it was given and has not settled yet, by token."""
@@ -46,9 +55,16 @@ class WorkerProcess:
 
     @classmethod
     async def start(
-        cls, orders: Orders, orphans: Iterable[Orphan], *, keep_open: Iterable[int], on_ready: Callable[[], None]
+        cls,
+        orders: Orders,
+        orphans: Iterable[Orphan],
+        *,
+        keep_open: Iterable[int],
+        on_ready: Callable[[], None],
+        on_status: Callable[[Status], None],
     ) -> Self:
-        """Start a worker, which inherits the descriptors `keep_open` too; `on_ready` is called once it handles."""
+        """Start a worker, which inherits the descriptors `keep_open` too; `on_ready` is called once it handles,
+        `on_status` whenever it says how it is."""
         table, table_fd = RunningTable.create()
         reading, writing = os.pipe()
         try:
@@ -67,7 +83,7 @@ class WorkerProcess:
         finally:
             os.close(writing)
             os.close(table_fd)
-        self = cls(process, table, on_ready)
+        self = cls(process, table, on_ready, on_status)
         self._adopted = {orphan.token: orphan for orphan in orphans}
         orders = evolve(orders, status_fd=writing, table_fd=table_fd, orphans=[*self._adopted.values()])
         await asyncio.get_running_loop().connect_read_pipe(
@@ -82,8 +98,8 @@ class WorkerProcess:
 
     @property
     def last_pulse(self) -> float:
-        """When its event loop turned last."""
-        return self._table.last_pulse
+        """When its event loop turned last; before the first time, when it was started."""
+        return self._table.last_pulse or self._begun
 
     def send_signal(self, number: signal.Signals) -> None:
         """Nothing happens when it has ended."""
@@ -134,7 +150,7 @@ class WorkerProcess:
 
     def _write(self, words: object) -> None:
         assert self._process.stdin is not None  # noqa: S101 - PIPE was asked for
-        self._process.stdin.write(msgspec.json.encode(cattrs.unstructure(words)) + b"\n")
+        self._process.stdin.write(line_of(words))
 
     def _hear(self, line: bytes) -> None:
         report = cattrs.structure(msgspec.json.decode(line), Report)
@@ -142,6 +158,8 @@ class WorkerProcess:
             case ReportKind.READY:
                 self.is_ready = True
                 self._on_ready()
+            case ReportKind.STATUS if report.status is not None:
+                self._on_status(report.status)
             case ReportKind.DRAINED:
                 self._drained = True
             case ReportKind.NOTED if report.orphan is not None and report.orphan.token in self._adopted:
