@@ -142,8 +142,9 @@ async def test_deleted_stream_is_an_alarm_and_is_not_made_again(
 
             deleted = monotonic()
             await seen.js.delete_stream("LETTERS")
-            await eventually(lambda: not system.ready)
+            await eventually(lambda: bool(system.alarms))
             alarmed = monotonic() - deleted
+            assert not system.ready
             await running.says("stands still: stream 'LETTERS'")
             started = await command.run("svc")
             assert await started.ended() == 5

@@ -302,7 +302,8 @@ async def test_stream_that_vanishes_is_an_alarm_and_is_not_made_again(
         assert system.ready
         config = (await js.stream_info("WORK")).config
         await js.delete_stream("WORK")
-        await eventually(lambda: not system.ready)
+        await eventually(lambda: bool(system.alarms))
+        assert not system.ready
         [alarm] = system.alarms.values()
         names = [info.config.name for info in await js.streams_info()]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from callboard.actors.actor import Actor
 from callboard.actors.declaration import ActorDeclaration
 from callboard.brokers.mailbox import MailboxSpec
+from callboard.brokers.status import MailboxStatus
 from callboard.brokers.transport import BrokerTransport
 from callboard.client.board import Board
 from callboard.instrumentation import Instrumentation
@@ -89,10 +90,9 @@ class Cell:
         if self._handler is not None:
             await self._handler.wait()
 
-    @property
-    def alarms(self) -> Mapping[str, str]:
-        """Mailboxes that stand still until a person does something, by durable, with what is missing."""
-        return {} if self._handler is None else self._handler.subscriber.alarms
+    def status(self) -> Sequence[MailboxStatus]:
+        """Its mailboxes, as they are now; empty before they are opened and after they are closed."""
+        return () if self._handler is None else self._handler.subscriber.status()
 
     async def drain(self) -> None:
         """Take no new messages and hand back those that have not begun."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.killswitch import KillSwitch
+from callboard.brokers.status import Flow
 from callboard.errors import ClosedError
 
 __all__ = ["LEASE_SHARE", "Intake", "Lane", "Window"]
@@ -117,6 +118,13 @@ class Lane:
     def is_paused(self) -> bool:
         """Whether it asks for nothing at all."""
         return not self.allowed
+
+    @property
+    def flow(self) -> Flow:
+        """Which of the three it is."""
+        if self.is_open:
+            return Flow.OPEN
+        return Flow.PAUSED if self.is_paused else Flow.PROBING
 
     @property
     def ready(self) -> bool:

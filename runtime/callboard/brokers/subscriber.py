@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from callboard.brokers.deadletter import bury
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.intake import LEASE_SHARE, Intake, Lane
+from callboard.brokers.status import MailboxStatus
 from callboard.config import Config, Configured
 from callboard.errors import ClosedError, ContentDecodeError
 from callboard.lifecycle import Resource
@@ -72,10 +73,13 @@ class BrokerSubscriber(Resource, Configured):
         """Where failed attempts of this subscriber's deliveries are counted."""
         return self.transport.attempts
 
-    @property
-    def alarms(self) -> Mapping[str, str]:
-        """Mailboxes that stand still until a person does something, by durable, with what is missing."""
-        return {}
+    def status(self) -> Sequence[MailboxStatus]:
+        """Its mailboxes, as they are now; empty where it has none open.
+
+        Called from the event loop, often: it waits for nothing and asks nobody. A transport's subscriber names each
+        mailbox that it was asked for, or the system that it serves never counts as ready.
+        """
+        return ()
 
     @abstractmethod
     async def drain(self) -> None:
@@ -188,9 +192,8 @@ class WrappedBrokerSubscriber(BrokerSubscriber):
     def attempts(self) -> Attempts:
         return self.subscriber.attempts
 
-    @property
-    def alarms(self) -> Mapping[str, str]:
-        return self.subscriber.alarms
+    def status(self) -> Sequence[MailboxStatus]:
+        return self.subscriber.status()
 
     async def drain(self) -> None:
         await self.subscriber.drain()

@@ -134,6 +134,13 @@ class BrokerTransport(Resource):
     def subscriber(self, mailboxes: Sequence[MailboxSpec]) -> BrokerSubscriber:
         """Mailboxes that share one intake. Their topology is prepared before they are set up."""
 
+    async def announce(self, service: str, mailboxes: Sequence[MailboxSpec], statistics: Statistics) -> None:
+        """Let the tools of the message system find a service that runs here, until the transport is destroyed.
+
+        `statistics` are read whenever somebody asks. Raises nothing: where it cannot be announced it runs all the same.
+        A transport without such tools does nothing, as this one.
+        """
+
     async def recover(self, token: str) -> BrokerDelivery | None:  # noqa: ARG002
         """The delivery that a process which died had in its hands, to be settled here.
 

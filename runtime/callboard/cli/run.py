@@ -45,6 +45,12 @@ def run(  # noqa: PLR0913, PLR0917 - the options of the command
         int | None,
         typer.Option("--metrics-port", min=0, max=65535, help="Answer /metrics for Prometheus there (0: a free port)"),
     ] = None,
+    health_port: Annotated[
+        int | None,
+        typer.Option(
+            "--health-port", min=0, max=65535, help="Answer /live, /ready and /startup there (0: a free port)"
+        ),
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option("--log-level", help="debug, info, warning or error [default: info]")
     ] = None,
@@ -75,6 +81,7 @@ def run(  # noqa: PLR0913, PLR0917 - the options of the command
         workers=workers,
         grace=grace,
         metrics=metrics_port,
+        health=health_port,
         log_level=log_level,
         log_format=log_format,
     )

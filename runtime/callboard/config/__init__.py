@@ -8,6 +8,7 @@ from callboard.config.secret import UrlRepr, secret_free
 from callboard.config.section import (
     ClientSettings,
     DuplicateSettings,
+    HealthSettings,
     LogFormat,
     Manage,
     MetricsSettings,
@@ -26,6 +27,7 @@ __all__ = [
     "Configured",
     "DuplicateSettings",
     "Environment",
+    "HealthSettings",
     "LogFormat",
     "Manage",
     "MetricsSettings",

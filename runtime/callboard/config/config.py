@@ -15,6 +15,7 @@ from attrs import Attribute, field, frozen
 from callboard.config.reading import SHORT, Environment, Origin, Source, read_file, read_settings
 from callboard.config.section import (
     ClientSettings,
+    HealthSettings,
     LogFormat,
     MetricsSettings,
     NatsSettings,
@@ -74,6 +75,8 @@ class Config:
     telemetry: TelemetrySettings = field(default=TelemetrySettings())
     metrics: MetricsSettings = field(default=MetricsSettings(), metadata={SHORT: "port"})
     """Where `callboard run` shows its metrics; a plain number is the port."""
+    health: HealthSettings = field(default=HealthSettings(), metadata={SHORT: "port"})
+    """Where `callboard run` says how it is; a plain number is the port."""
     client: ClientSettings = field(default=ClientSettings())
 
     shared: dict[Any, Any] = field(factory=dict[Any, Any], init=False, eq=False, repr=False)

@@ -16,6 +16,7 @@ from callboard.errors import ConfigError
 __all__ = [
     "ClientSettings",
     "DuplicateSettings",
+    "HealthSettings",
     "LogFormat",
     "Manage",
     "MetricsSettings",
@@ -181,6 +182,16 @@ class MetricsSettings:
     """Nowhere unless said; 0 takes a free one, which the log names."""
     host: str = "127.0.0.1"
     """The address that is listened on; empty: all of this machine's."""
+
+
+@frozen
+class HealthSettings:
+    """Where `callboard run` says how it is, over HTTP."""
+
+    port: int | None = field(default=None, validator=optional([at_least(0), at_most(65535)]))
+    """Nowhere unless said; 0 takes a free one, which the log names."""
+    host: str = ""
+    """The address that is listened on; empty: all of this machine's, because probes come from outside."""
 
 
 @frozen

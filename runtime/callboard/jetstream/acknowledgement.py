@@ -99,7 +99,7 @@ class AcknowledgedPublisher:
 
     async def start(self) -> None:
         """Listen for acknowledgements."""
-        await self._connection.listen(self._on_ack, self._inbox)
+        await self._connection.listen(self._on_ack, f"{self._inbox}.*")
         self._connection.on_reconnect.append(self._on_reconnect)
         self._connection.on_denied.append(self._on_denied)
 

@@ -122,7 +122,7 @@ class NatsConnection(Resource):
         self._leaving = False
         self._gone.clear()
         await self._open()
-        await self.listen(_ignored, self._probe)
+        await self.listen(_ignored, f"{self._probe}.*")
         self._watching = asyncio.create_task(self._watch(), name="callboard connection")
 
     async def _open(self) -> None:
@@ -254,12 +254,15 @@ class NatsConnection(Resource):
         """A topic that nobody else uses; there is no need to be connected."""
         return f"_INBOX.{uuid4().hex}"
 
-    async def listen(self, arrived: Callable[[Msg], Awaitable[None]], inbox: str) -> Listener:
-        """Hear everything one token below an inbox.
+    async def listen(
+        self, arrived: Callable[[Msg], Awaitable[None]], subject: str, *, denied: Callable[[], None] | None = None
+    ) -> Listener:
+        """Hear everything on a subject; wildcards work.
 
-        `arrived` is called for one message at a time; it must not raise and should not wait.
+        `arrived` is called for one message at a time; it must not raise and should not wait. `denied` is called instead
+        of an error whenever the account may not listen there.
         """
-        listener = Listener(inbox, arrived, self._forget)
+        listener = Listener(subject, arrived, self._forget, denied)
         self._listeners.append(listener)
         await listener.attach(self.client)
         return listener
@@ -309,6 +312,10 @@ class NatsConnection(Resource):
         if subject.startswith(self._probe.lower()):
             self._may_probe = False
             return
+        for listener in tuple(self._listeners) if operation == "subscribe" else ():
+            if listener.denied is not None and listener.subject.lower() == subject:
+                _guarded(listener.denied)
+                return
         logger.error("permission denied: the account may not %s to %s", operation, subject)
         if operation == "subscribe" and subject.startswith("_inbox."):
             self._refused.append(subject)

@@ -122,7 +122,7 @@ class JetStreamDeadLetters(DeadLetters):
         }
         batch: list[Msg] = []
         try:
-            subscription = await self._connection.listen(arrived.put, inbox)
+            subscription = await self._connection.listen(arrived.put, f"{inbox}.*")
             try:
                 subject = f"$JS.API.DIRECT.GET.{DEAD_STREAM}"
                 await self._connection.client.publish(subject, msgspec.json.encode(request), reply=f"{inbox}.1")

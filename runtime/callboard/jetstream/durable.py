@@ -10,6 +10,8 @@ from callboard.jetstream.api import ConsumerInfo
 from callboard.jetstream.stream import NANOSECONDS
 
 __all__ = [
+    "ACTOR",
+    "KIND",
     "RECREATED",
     "SERVICE",
     "answers",

@@ -1,4 +1,4 @@
-"""What listens below an inbox, on whichever connection there is."""
+"""What listens to a subject, on whichever connection there is."""
 
 from __future__ import annotations
 
@@ -23,13 +23,21 @@ _DRAINING: set[asyncio.Future[None]] = set()
 
 
 class Listener:
-    """Hears everything one token below `inbox`, one message after the other, until it is drained or unsubscribed.
+    """Hears everything on `subject`, one message after the other, until it is drained or unsubscribed.
 
-    `arrived` must not raise and should not wait. `left` is called when it listens no more.
+    `arrived` must not raise and should not wait. `left` is called when it listens no more; `denied`, if there is one,
+    whenever the server does not let it listen: not to hear anything is then no error.
     """
 
-    def __init__(self, inbox: str, arrived: Callable[[Msg], Awaitable[None]], left: Callable[[Listener], None]) -> None:
-        self._inbox = inbox
+    def __init__(
+        self,
+        subject: str,
+        arrived: Callable[[Msg], Awaitable[None]],
+        left: Callable[[Listener], None],
+        denied: Callable[[], None] | None = None,
+    ) -> None:
+        self.subject = subject
+        self.denied = denied
         self._arrived = arrived
         self._left = left
         self._client: Client | None = None
@@ -39,7 +47,7 @@ class Listener:
         """Listen on this connection, instead of the one before. Raises what nats-py raises."""
         self._client = client
         self._subscription = await client.subscribe(  # pyright: ignore[reportUnknownMemberType]
-            f"{self._inbox}.*", cb=self._arrived
+            self.subject, cb=self._arrived
         )
 
     async def unsubscribe(self) -> None:

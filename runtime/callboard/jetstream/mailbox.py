@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from callboard.brokers.intake import MAX_BYTES, Intake, Lane
+from callboard.brokers.status import MailboxStatus
 from callboard.errors import PermissionDeniedError, SubstrateError, TopologyError
 from callboard.jetstream.api import ApiError
 from callboard.jetstream.connection import NatsConnection
@@ -96,6 +97,9 @@ class JetStreamMailbox:
         self._owed = 0
         self._count = 0
         self._seen = 0.0
+        """When the server last said anything, or was asked while nothing was owed."""
+        self._answered = False
+        """Whether the last that was heard of the durable is that it has its server."""
         self._patience = 1
         """Doubles with each silence: pulls that seem lost may still be alive at a frozen server."""
         self._wanted = asyncio.Event()
@@ -108,8 +112,9 @@ class JetStreamMailbox:
         """Begin to pull into `intake`. Returns when the subscription is sent. Raises `TopologyError`."""
         self._lane = intake.lane(self._concurrency, self._refill)
         await self._locate(self._lane)
+        self._answered = True
         self._inbox = self._connection.new_inbox()
-        self._listener = await self._connection.listen(self._on_message, self._inbox)
+        self._listener = await self._connection.listen(self._on_message, f"{self._inbox}.*")
         self._connection.on_reconnect.append(self._on_reconnect)
         self._connection.on_denied.append(self._on_denied)
         self._seen = asyncio.get_running_loop().time()
@@ -139,6 +144,20 @@ class JetStreamMailbox:
             return
         while self._lane.waiting:
             await self._lane.waiting.popleft().nak()
+
+    def status(self, topic: str) -> MailboxStatus:
+        """How it is now, for a mailbox of this topic."""
+        if self._lane is None:
+            return MailboxStatus(self.durable, topic, alarm=self.alarm)
+        return MailboxStatus(self.durable, topic, self._is_live(self._lane), self._lane.flow, self.alarm)
+
+    def _is_live(self, lane: Lane) -> bool:
+        """A pull waits at a server that speaks, or none is wanted: then the server has nothing to say."""
+        if self._puller is None or self._puller.done() or not self._connection.client.is_connected:
+            return False
+        silence = asyncio.get_running_loop().time() - self._seen
+        unwanted = not self._pulls and (lane.waiting or not lane.room)
+        return self._answered and (silence <= HEARTBEAT * MISSED or bool(unwanted))
 
     # Pulling
 
@@ -173,6 +192,8 @@ class JetStreamMailbox:
     async def _ask(self, batch: int) -> None:
         self._count += 1
         number = str(self._count)
+        if not self._pulls:  # the server owed nothing until now, not even a sign of life
+            self._seen = asyncio.get_running_loop().time()
         self._pulls[number] = batch
         self._owed += batch
         request = {"batch": batch, "expires": int(EXPIRES * 1e9), "idle_heartbeat": int(HEARTBEAT * 1e9)}
@@ -253,7 +274,7 @@ class JetStreamMailbox:
 
     def _take(self, delivery: JetStreamDelivery) -> None:
         self._pause = 0.0
-        self.active = True
+        self._answered = self.active = True
         if delivery.sequence <= self._seen_before:
             delivery.repeated = True
         if self._pulls:
@@ -269,6 +290,7 @@ class JetStreamMailbox:
     def _on_status(self, message: Msg) -> None:
         headers = message.headers or {}
         status = headers.get("Status", "")
+        self._answered = True
         if status == "100":
             self._end_alarm()
             return
@@ -283,6 +305,7 @@ class JetStreamMailbox:
         elif "Consumer Deleted" in reason:
             logger.warning("mailbox %s: its durable was deleted on the server", self.durable)
             self._suspect = True
+            self._answered = False
             self._forget()
             self._pull_again()
         elif status == "400" or "Exceeded MaxRequest" in reason:
@@ -290,11 +313,13 @@ class JetStreamMailbox:
         else:  # 409 leadership change or server shutdown, 503 nobody answers: soon again
             logger.debug("mailbox %s: %s %s", self.durable, status, reason)
             self._suspect = status == "503"
+            self._answered = False
             self._forget()
             self._pull_again(after_pause=True)
 
     def _on_reconnect(self) -> None:
         self._forget()
+        self._answered = False
         self._patience = 1
         self._seen = asyncio.get_running_loop().time()
         self._pull_again()
@@ -317,6 +342,7 @@ class JetStreamMailbox:
         ):
             logger.warning("mailbox %s: no sign of life for %.1f s, pulling again", self.durable, now - self._seen)
             self._seen = now
+            self._answered = False
             self._patience = min(self._patience * 2, LONGEST_PATIENCE)
             self._forget()
             self._pull_again()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from callboard.brokers.mailbox import MailboxSpec
+from callboard.brokers.status import MailboxStatus
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.transport import BrokerTransport
 from callboard.jetstream.connection import NatsConnection
@@ -61,9 +62,8 @@ class JetStreamMailboxes(BrokerSubscriber):
         self._streams[spec.durable] = located.stream
         return located
 
-    @property
-    def alarms(self) -> Mapping[str, str]:
-        return {mailbox.durable: mailbox.alarm for mailbox in self._mailboxes if mailbox.alarm}
+    def status(self) -> Sequence[MailboxStatus]:
+        return [mailbox.status(spec.template.text) for spec, mailbox in zip(self._specs, self._mailboxes, strict=False)]
 
     async def drain(self) -> None:
         self.intake.close()

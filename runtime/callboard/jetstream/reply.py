@@ -43,7 +43,7 @@ class ReplyBoxes:
 
     async def start(self) -> None:
         """Listen. When this returns, the server knows: a reply to whoever asks now is not missed."""
-        await self._connection.listen(self._on_reply, self._inbox)
+        await self._connection.listen(self._on_reply, f"{self._inbox}.*")
         await self._connection.flush()
 
     def open(self) -> JetStreamReplyBox:

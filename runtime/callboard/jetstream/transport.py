@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Self
 
 from attrs import evolve
@@ -27,6 +27,7 @@ from callboard.jetstream.attempts import JetStreamAttempts
 from callboard.jetstream.connection import ConnectionOptions, NatsConnection
 from callboard.jetstream.deadletter import JetStreamDeadLetters
 from callboard.jetstream.delivery import JetStreamDelivery, origin_of
+from callboard.jetstream.discovery import Discovery
 from callboard.jetstream.durable import answers
 from callboard.jetstream.mailbox import JetStreamMailbox
 from callboard.jetstream.mailboxes import JetStreamMailboxes
@@ -34,6 +35,7 @@ from callboard.jetstream.reply import ReplyBoxes
 from callboard.jetstream.stored import StoredMessage
 from callboard.jetstream.survey import Survey
 from callboard.jetstream.topology import TopologyManager
+from callboard.statistics import Statistics
 
 __all__ = ["JetStreamTransport"]
 
@@ -65,6 +67,7 @@ class JetStreamTransport(BrokerTransport):
         self._mailboxes: set[JetStreamMailbox] = set()
         self._handled: dict[str, float] = {}
         self._survey = Survey(self._connection, self._api, lambda: self.statistics)
+        self._discovery = Discovery(self._connection, self._streams)
         self._tasks: list[asyncio.Task[None]] = []
         self.attempts = JetStreamAttempts(self._api, self._publisher, self._topology.incarnations)
         self.dead_letters = JetStreamDeadLetters(self._connection, self._publisher, self._api)
@@ -169,6 +172,12 @@ class JetStreamTransport(BrokerTransport):
 
     def subscriber(self, mailboxes: Sequence[MailboxSpec]) -> BrokerSubscriber:
         return JetStreamMailboxes(self, self._connection, self._topology, mailboxes, self._mailboxes)
+
+    async def announce(self, service: str, mailboxes: Sequence[MailboxSpec], statistics: Statistics) -> None:
+        await self._discovery.announce(service, mailboxes, statistics)
+
+    def _streams(self) -> Mapping[str, str]:
+        return {mailbox.durable: mailbox.stream for mailbox in self._mailboxes}
 
     async def recover(self, token: str) -> BrokerDelivery | None:
         if (origin := origin_of(token)) is None:

@@ -12,6 +12,7 @@ import logging
 import signal
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from callboard.backoff import Backoff
 from callboard.config import Config, NatsSettings
 from callboard.embedded import EmbeddedServer
 from callboard.system.exitcode import ExitCode
+from callboard.system.health import Health
 from callboard.system.orphan import Orphan, explained
 from callboard.system.process import WorkerProcess
 from callboard.system.scrape import Scrape, check_prometheus
@@ -63,6 +65,7 @@ class Parent:
         self._orphans: dict[str, Orphan] = {}
         """Messages of dead workers that nobody is to settle yet, by token."""
         self._stopping = asyncio.Event()
+        self._health = Health(config.workers, self._stopping.is_set)
         self._signals = 0
         self._code = 0
         self._was_ready = False
@@ -82,6 +85,10 @@ class Parent:
                 web = WebServer(port, {"/metrics": scrape.page}, host=self._config.metrics.host)
                 await stack.enter_async_context(web)
                 logger.info("metrics at http://%s:%d/metrics", web.host or "localhost", web.port)
+            if (port := self._config.health.port) is not None:
+                web = WebServer(port, self._health.routes, host=self._config.health.host)
+                await stack.enter_async_context(web)
+                logger.info("health on port %d: %s", web.port, ", ".join(self._health.routes))
             return await self._run_on_server()
 
     async def _run_on_server(self) -> int:
@@ -131,6 +138,7 @@ class Parent:
             begun = clock()
             worker = await self._spawn(number)
             code = await self._outlive(worker)
+            self._health.left(number)
             ran, passed_on = worker.in_progress(), worker.not_settled()
             worker.close()
             if self._stopping.is_set():
@@ -181,9 +189,11 @@ class Parent:
             self._take_orphans(),
             keep_open=[] if self._lifeline is None else [self._lifeline],
             on_ready=on_ready,
+            on_status=partial(self._health.heard, number),
             number=number,
         )
         self._workers.add(worker)
+        self._health.took(number, worker)
         if self._stopping.is_set():
             worker.send_signal(signal.SIGTERM)
         return worker

@@ -16,9 +16,9 @@ import cattrs
 import msgspec
 from attrs import evolve
 
-from callboard.system.answer import Answer
-from callboard.system.line import Lines
+from callboard.system.line import Lines, line_of
 from callboard.system.orphan import Orphan, orphans_of
+from callboard.system.status import Status
 from callboard.system.table import RunningTable
 from callboard.system.worker import Instruction, Orders, Report, ReportKind
 
@@ -28,24 +28,29 @@ logger = logging.getLogger("callboard.parent")
 
 LAST_REPORTS = 1.0
 """Seconds that the last lines of a dead worker get to arrive; a process that it started may hold the pipe open."""
-
-
 ANSWER = 1.0
 """Seconds that a worker has to answer a question."""
 
 
 class WorkerProcess:
-    """Speaks with a worker: orders, orphans and questions go to its standard input, its reports and its answers come
-    through a pipe each, and what it runs stands in a table that outlives it."""
+    """Speaks with a worker: orders, orphans and questions go to its standard input, its reports come through a pipe,
+    and what it runs stands in a table that outlives it."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, table: RunningTable, on_ready: Callable[[], None], number: int
+        self,
+        process: asyncio.subprocess.Process,
+        table: RunningTable,
+        on_ready: Callable[[], None],
+        on_status: Callable[[Status], None],
+        number: int,
     ) -> None:
         self.number = number
         """Its place among the workers; whoever replaces it has the same."""
         self._process = process
         self._table = table
         self._on_ready = on_ready
+        self._on_status = on_status
+        self._begun = monotonic()
         self._reports_ended = asyncio.Event()
         self._adopted: dict[str, Orphan] = {}
         """Orphans that it was given and has not settled yet, by token."""
@@ -64,37 +69,35 @@ class WorkerProcess:
         *,
         keep_open: Iterable[int],
         on_ready: Callable[[], None],
+        on_status: Callable[[Status], None],
         number: int = 0,
     ) -> Self:
-        """Start a worker, which inherits the descriptors `keep_open` too; `on_ready` is called once it handles."""
+        """Start a worker, which inherits the descriptors `keep_open` too; `on_ready` is called once it handles,
+        `on_status` whenever it says how it is."""
         table, table_fd = RunningTable.create()
         reading, writing = os.pipe()
-        answers, answering = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "callboard.system.worker",
                 stdin=asyncio.subprocess.PIPE,
-                pass_fds=[writing, answering, table_fd, *keep_open],
+                pass_fds=[writing, table_fd, *keep_open],
                 start_new_session=True,
             )
         except BaseException:
             os.close(reading)
-            os.close(answers)
             table.close()
             raise
         finally:
             os.close(writing)
-            os.close(answering)
             os.close(table_fd)
-        self = cls(process, table, on_ready, number)
+        self = cls(process, table, on_ready, on_status, number)
         self._adopted = {orphan.token: orphan for orphan in orphans}
         orders = evolve(orders, status_fd=writing, table_fd=table_fd, orphans=[*self._adopted.values()])
-        orders = evolve(orders, answer_fd=answering)
-        loop = asyncio.get_running_loop()
-        await loop.connect_read_pipe(lambda: Lines(self._hear, self._reports_ended.set), os.fdopen(reading, "rb"))
-        await loop.connect_read_pipe(lambda: Lines(self._hear_answer, self._no_answer), os.fdopen(answers, "rb"))
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: Lines(self._hear, self._reports_ended.set), os.fdopen(reading, "rb")
+        )
         self._write(orders)
         return self
 
@@ -104,8 +107,8 @@ class WorkerProcess:
 
     @property
     def last_pulse(self) -> float:
-        """When its event loop turned last."""
-        return self._table.last_pulse
+        """When its event loop turned last; before the first time, when it was started."""
+        return self._table.last_pulse or self._begun
 
     def send_signal(self, number: signal.Signals) -> None:
         """Nothing happens when it has ended."""
@@ -167,15 +170,7 @@ class WorkerProcess:
 
     def _write(self, words: object) -> None:
         assert self._process.stdin is not None  # noqa: S101 - PIPE was asked for
-        self._process.stdin.write(msgspec.json.encode(cattrs.unstructure(words)) + b"\n")
-
-    def _hear_answer(self, line: bytes) -> None:
-        answer = msgspec.json.decode(line, type=Answer)
-        if self._answer is not None and not self._answer.done() and answer.number == self._asked:
-            self._answer.set_result(answer.text)
-
-    def _no_answer(self) -> None:
-        """It has ended, and answers nothing any more."""
+        self._process.stdin.write(line_of(words))
 
     def _hear(self, line: bytes) -> None:
         report = cattrs.structure(msgspec.json.decode(line), Report)
@@ -183,6 +178,11 @@ class WorkerProcess:
             case ReportKind.READY:
                 self.is_ready = True
                 self._on_ready()
+            case ReportKind.STATUS if report.status is not None:
+                self._on_status(report.status)
+            case ReportKind.METRICS if report.question == self._asked:
+                if self._answer is not None and not self._answer.done():
+                    self._answer.set_result(report.metrics)
             case ReportKind.DRAINED:
                 self._drained = True
             case ReportKind.NOTED if report.orphan is not None and report.orphan.token in self._adopted:

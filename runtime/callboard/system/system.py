@@ -10,10 +10,11 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from callboard.actors import ActorDeclaration, Cell, declaration_of
 from callboard.brokers.configured import address_of, transport_of
+from callboard.brokers.status import MailboxStatus
 from callboard.brokers.transport import BrokerTransport, Topology
 from callboard.client.board import Board
 from callboard.config import Config
@@ -23,10 +24,12 @@ from callboard.routing.discovery import check_unicast
 from callboard.routing.running import Running
 from callboard.routing.solitude import Solitude
 from callboard.supervision import ChildSpec, State, Supervisor, SupervisorRunner
+from callboard.supervision.child import ChildState
 from callboard.system.orphan import Orphan
 from callboard.system.override import SETTINGS, check_actors, reconfigured
 from callboard.system.provision import Provider, configured_providers, creator, providers
 from callboard.system.recovery import Recovery
+from callboard.system.status import ActorStatus, Readiness, Status, essential_names
 from callboard.telemetry import OpenTelemetryInstrumentation
 
 __all__ = ["Service", "System"]
@@ -84,6 +87,16 @@ class System:
         self._cells: dict[tuple[str, str], Cell] = {}
         """The present life of each actor, by service and name."""
         self._solitude = Solitude(running)
+        self._closed_mailboxes = {
+            (service, name): [
+                MailboxStatus(box.durable, box.template.text) for _, box in declaration.mailboxes(service)
+            ]
+            for service, plan in self._plans.items()
+            for name, (declaration, _) in plan.items()
+        }
+        """Each actor's mailboxes as they are while it does not run."""
+        self._essential = {service.name: essential_names(service.tree) for service in self._services}
+        self._started = self._draining = False
         self._stack: AsyncExitStack | None = None
 
     def _plan(self, tree: Supervisor) -> dict[str, tuple[ActorDeclaration, Callable[[Mapping[type[Any], Any]], Any]]]:
@@ -118,10 +131,19 @@ class System:
                 runner = SupervisorRunner(
                     service.tree, partial(self._cell, service.name), instrumentation=self._instrumentation
                 )
+                self._runners.append(runner)
                 await runner.start()
                 stack.push_async_callback(runner.stop, self._config.grace)
-                self._runners.append(runner)
+            await self._announce()
+            self._started = True
             self._stack = stack.pop_all()
+
+    async def _announce(self) -> None:
+        """Let the tools of the message system list what runs here."""
+        statistics = self._instrumentation.statistics
+        for service, plan in self._plans.items():
+            mailboxes = [mailbox for declaration, _ in plan.values() for _, mailbox in declaration.mailboxes(service)]
+            await self._transport.announce(service, mailboxes, statistics)
 
     @property
     def topology(self) -> Topology:
@@ -153,16 +175,44 @@ class System:
         }
         return Recovery(self._transport, handlers, self._instrumentation, note=note, settled=settled)
 
+    def status(self) -> Status:
+        """How it is now, each actor and each mailbox: to be asked from its event loop, as often as wanted.
+
+        Before `start` and after `stop` its actors are stopped.
+        """
+        actors: list[ActorStatus] = []
+        runners = dict(zip((service.name for service in self._services), self._runners, strict=False))
+        for service, plan in self._plans.items():
+            runner = runners.get(service)
+            states = {} if runner is None else {child.name: child for child in runner.states()}
+            actors += [self._actor(service, name, states.get(name)) for name in plan]
+        return Status(actors, self._started, self._draining)
+
+    def _actor(self, service: str, name: str, child: ChildState | None) -> ActorStatus:
+        cell = self._cells.get((service, name))
+        present = {} if cell is None else {mailbox.durable: mailbox for mailbox in cell.status()}
+        return ActorStatus(
+            service,
+            name,
+            State.STOPPED if child is None else child.state,
+            0 if child is None else child.restarts,
+            name in self._essential[service],
+            [self._counted(present.get(box.durable, box)) for box in self._closed_mailboxes[service, name]],
+        )
+
+    def _counted(self, mailbox: MailboxStatus) -> MailboxStatus:
+        counted = self._instrumentation.statistics.mailboxes.get(mailbox.durable)
+        return mailbox if counted is None else evolve(mailbox, lag=counted.lag_now)
+
     @property
     def alarms(self) -> Mapping[str, str]:
         """Mailboxes that stand still until a person does something, by durable, with what is missing."""
-        return {durable: text for cell in self._cells.values() for durable, text in cell.alarms.items()}
+        return self.status().alarms
 
     @property
     def ready(self) -> bool:
-        """Whether every actor runs and no mailbox stands still."""
-        states = [state.state for runner in self._runners for state in runner.states()]
-        return len(self._runners) == len(self._services) and set(states) <= {State.RUNNING} and not self.alarms
+        """Whether it works, be it degraded: see `Readiness`."""
+        return self.status().readiness is not Readiness.NOT_READY
 
     def _states(self) -> Mapping[tuple[str, str], int]:
         """How many actors of a name are in each state."""
@@ -202,6 +252,7 @@ class System:
 
         Idempotent; a call during another may shorten the grace, never extend it.
         """
+        self._draining = True
         seconds = self._config.grace if grace is None else grace
         await asyncio.gather(*(runner.stop(seconds) for runner in self._runners))
         stack, self._stack = self._stack, None

@@ -26,13 +26,13 @@ from attrs import field, frozen
 
 from callboard.config import Config, TelemetrySettings
 from callboard.errors import CallboardError
-from callboard.system.answer import Answers
 from callboard.system.assembly import assemble
 from callboard.system.exitcode import exit_code_of
-from callboard.system.line import Lines
+from callboard.system.line import Lines, LineWriter
 from callboard.system.log import configure_logging
 from callboard.system.orphan import Orphan
 from callboard.system.recovery import Recovery
+from callboard.system.status import Status
 from callboard.system.system import System
 from callboard.system.table import RunningTable
 from callboard.system.target import service_name
@@ -53,7 +53,9 @@ MARGIN = 0.5
 FIRST_RECOVERY = 10.0
 """Seconds for which a new worker waits until the messages of its predecessor are settled; then it begins without."""
 PULSE = 0.5
-"""Seconds between two signs of life in the table."""
+"""Seconds between two signs of life in the table, and between two looks at how its actors are."""
+REPORT = 2.0
+"""Seconds after which it says again how they are, when nothing has changed."""
 
 
 @frozen
@@ -66,8 +68,6 @@ class Orders:
     """What `Config.reveal` said: secrets go nowhere but through this pipe."""
     status_fd: int = -1
     """Where the worker writes its reports."""
-    answer_fd: int = -1
-    """Where the worker writes its answers."""
     table_fd: int = -1
     """Shared memory in which it notes what it runs."""
     orphans: list[Orphan] = field(factory=list[Orphan])
@@ -93,6 +93,10 @@ class ReportKind(StrEnum):
     """What is to be known of an orphan, should this worker die before it has settled it."""
     SETTLED = "settled"
     """Nobody need settle this orphan again."""
+    STATUS = "status"
+    """How its actors are."""
+    METRICS = "metrics"
+    """What it counts, because somebody asked."""
     DRAINED = "drained"
     """It has ended its work in order; what it still runs ignores its cancellation."""
 
@@ -103,24 +107,30 @@ class Report:
 
     kind: ReportKind
     orphan: Orphan | None = None
+    status: Status | None = None
+    question: int = 0
+    """The number of the question that this answers."""
+    metrics: str = ""
 
 
 class Worker:
     """Runs until a signal, the end of the parent, or a failure that cannot be lived with."""
 
     def __init__(self, orders: Orders, config: Config, metrics: Callable[[], str] | None = None) -> None:
-        self._answers = None if metrics is None else Answers(orders.answer_fd, metrics)
+        self._metrics = metrics
         self._orders = orders
         self._config = config
         self._table = RunningTable(orders.table_fd)
         os.close(orders.table_fd)
-        for fd in (orders.status_fd, orders.answer_fd):
-            os.set_inheritable(fd, False)  # noqa: FBT003 - its only argument
+        os.set_inheritable(orders.status_fd, False)  # noqa: FBT003 - its only argument
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace = max(0.0, config.grace - MARGIN)
         self._deadline = inf
         """By `time.monotonic()`: the end of the grace period."""
+        self._reports: LineWriter | None = None
+        self._told = Status()
+        self._told_at = -REPORT
         self._recovery: Recovery | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -130,17 +140,20 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         await loop.connect_read_pipe(lambda: Lines(self._on_instruction, self._on_parent_gone), sys.stdin)
-        life = asyncio.create_task(self._show_life())
+        self._reports = await LineWriter.open(self._orders.status_fd)
         system = assemble(self._orders.targets, self._config, grace=self._grace, running=self._table)
+        life = asyncio.create_task(self._show_life(system))
         try:
             await self._unless_stopped(system.start(partial(self._settle_first, system)))
             if not self._stop.is_set():
-                self._report(ReportKind.READY)
+                self._report(Report(ReportKind.READY))
+                self._report_status(system)
                 await self._unless_stopped(system.wait())
         finally:
             await self._end(system)
-            self._report(ReportKind.DRAINED)
             life.cancel()
+            self._report(Report(ReportKind.DRAINED))
+            self._reports.close()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
         """Do the work until it is done or a stop is asked for; raises what the work raised."""
@@ -159,16 +172,31 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _show_life(self) -> None:
+    async def _show_life(self, system: System) -> None:
         while True:
             self._table.pulse()
+            self._report_status(system)
             await asyncio.sleep(PULSE)
+
+    def _report_status(self, system: System) -> None:
+        """Say how the actors are, if somebody may ask: what has changed at once, else every few seconds. A parent that
+        does not listen is told again once it does."""
+        if self._config.health.port is None or self._reports is None or not self._reports.is_idle:
+            return
+        try:
+            now, status = monotonic(), system.status()
+        except Exception:
+            logger.exception("how the actors are cannot be told")
+            return
+        if status != self._told or now - self._told_at >= REPORT:
+            self._told, self._told_at = status, now
+            self._report(Report(ReportKind.STATUS, status=status))
 
     async def _settle_first(self, system: System) -> None:
         """Settle what a predecessor left; what takes long goes on beside the actors."""
         self._recovery = system.recovery(
-            note=lambda orphan: self._report(ReportKind.NOTED, orphan),
-            settled=lambda orphan: self._report(ReportKind.SETTLED, orphan),
+            note=lambda orphan: self._report(Report(ReportKind.NOTED, orphan)),
+            settled=lambda orphan: self._report(Report(ReportKind.SETTLED, orphan)),
         )
         if self._orders.orphans:
             await asyncio.wait({self._own(self._recovery.settle(self._orders.orphans))}, timeout=FIRST_RECOVERY)
@@ -178,8 +206,18 @@ class Worker:
         instruction = cattrs.structure(msgspec.json.decode(line), Instruction)
         if instruction.orphans and self._recovery is not None and not self._stop.is_set():
             self._own(self._recovery.settle(instruction.orphans))
-        if instruction.question and self._answers is not None:
-            self._answers.give(instruction.question)
+        if instruction.question and self._metrics is not None:
+            self._own(self._tell_metrics(instruction.question, self._metrics))
+
+    async def _tell_metrics(self, question: int, metrics: Callable[[], str]) -> None:
+        """In a thread: they are long, and the actors do not wait for them. A parent that does not listen gets none."""
+        try:
+            text = await asyncio.to_thread(metrics)
+        except Exception:
+            logger.exception("metrics cannot be collected")
+            return
+        if self._reports is not None and self._reports.is_idle:
+            self._report(Report(ReportKind.METRICS, question=question, metrics=text))
 
     async def _end(self, system: System) -> None:
         """Stop within the grace period; a second signal shortens it."""
@@ -212,9 +250,9 @@ class Worker:
             logger.warning("the parent process is gone; stopping")
         self._stop.set()
 
-    def _report(self, kind: ReportKind, orphan: Orphan | None = None) -> None:
-        with suppress(OSError):
-            os.write(self._orders.status_fd, msgspec.json.encode(cattrs.unstructure(Report(kind, orphan))) + b"\n")
+    def _report(self, report: Report) -> None:
+        if self._reports is not None:
+            self._reports.write(report)
 
 
 def telemetry_variables(settings: TelemetrySettings, environment: Mapping[str, str]) -> dict[str, str]:

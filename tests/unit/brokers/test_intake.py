@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.intake import MAX_BYTES, MAX_MESSAGES, Intake, Lane, Window
+from callboard.brokers.status import Flow
 from callboard.errors import ClosedError
 
 
@@ -288,7 +289,7 @@ async def test_paused_mailbox_asks_for_nothing_and_gives_out_what_waits_to_be_ha
 
     lane.pause(10.0)
 
-    assert (lane.is_paused, lane.room) == (True, 0)
+    assert (lane.is_paused, lane.room, lane.flow) == (True, 0, Flow.PAUSED)
     assert [(await intake.take())[0].is_paused for _ in range(2)] == [True, True]
 
 
@@ -306,9 +307,10 @@ async def test_pause_ends_with_one_message_at_a_time() -> None:
     second = asyncio.ensure_future(intake.take())
     await settle()
 
-    assert (first.topic, second.done(), lane.room) == ("1", False, 0)
+    assert (first.topic, second.done(), lane.room, lane.flow) == ("1", False, 0, Flow.PROBING)
     assert refills
     lane.open()
+    assert lane.flow is Flow.OPEN
     assert (await second)[1].topic == "2"
 
 

@@ -8,6 +8,7 @@ from callboard.brokers.intake import Intake, Lane
 from callboard.brokers.mailbox import MailboxSpec
 from callboard.brokers.memory.broker import InMemoryBroker
 from callboard.brokers.memory.consumer import InMemoryConsumer, InMemoryDelivery
+from callboard.brokers.status import MailboxStatus
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.transport import BrokerTransport, Topology
 from callboard.errors import TopologyError
@@ -20,14 +21,15 @@ class _Mailbox:
 
     def __init__(
         self,
+        spec: MailboxSpec,
         consumer: InMemoryConsumer,
         intake: Intake,
-        limit: int | None,
         on_crash: Callable[[BaseException], None],
     ) -> None:
+        self._spec = spec
         self._consumer = consumer
         self._on_crash = on_crash
-        self._lane: Lane = intake.lane(limit, self.refill)
+        self._lane: Lane = intake.lane(spec.concurrency, self.refill)
         self._lane.lease = consumer.ack_wait
         self._owed = 0
         self._cut = False
@@ -45,6 +47,10 @@ class _Mailbox:
 
     def _removed(self) -> None:
         self._on_crash(TopologyError(f"mailbox {self._consumer.durable}", "is gone: its durable was removed"))
+
+    def status(self) -> MailboxStatus:
+        topic, lag = self._spec.template.text, self._consumer.pending
+        return MailboxStatus(self._spec.durable, topic, not self._cut, self._lane.flow, lag=lag)
 
     def cut(self) -> None:
         """Pull no more, and hand nothing back: what waits here is delivered elsewhere when its lease has run out."""
@@ -82,10 +88,13 @@ class InMemoryMailboxes(BrokerSubscriber):
         await self.transport.prepare(Topology(self._specs, ()))
         for spec in self._specs:
             consumer = self._broker.consumer(spec.filters, spec.durable)
-            self._mailboxes.append(_Mailbox(consumer, self.intake, spec.concurrency, self.crash))
+            self._mailboxes.append(_Mailbox(spec, consumer, self.intake, self.crash))
         self._opened.add(self)
         for mailbox in self._mailboxes:
             mailbox.refill()
+
+    def status(self) -> Sequence[MailboxStatus]:
+        return [mailbox.status() for mailbox in self._mailboxes]
 
     def cut(self) -> None:
         """The connection ended."""

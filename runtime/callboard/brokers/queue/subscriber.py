@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from callboard.brokers.attempts import Attempts
 from callboard.brokers.delivery import BrokerDelivery
@@ -11,6 +11,7 @@ from callboard.brokers.queue.mailbox import QueueMailbox
 from callboard.brokers.queue.memory import InMemoryBrokerQueue, InMemoryQueueStore
 from callboard.brokers.queue.queue import DEFAULT_RECORDS, DEFAULT_RETRY, BrokerQueue, Origin
 from callboard.brokers.queue.relay import Relay
+from callboard.brokers.status import MailboxStatus
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.wire import IDENTIFIER, Frame
 from callboard.clock import SYSTEM_CLOCK, Clock
@@ -85,6 +86,9 @@ class QueuedBrokerSubscriber(BrokerSubscriber):
     @property
     def attempts(self) -> Attempts:
         return self._mailbox.attempts
+
+    def status(self) -> Sequence[MailboxStatus]:
+        return self.subscriber.status()
 
     async def _store(self, delivery: BrokerDelivery) -> None:
         # With its identifier: what derives one from the message's place does not know the place in the queue.

@@ -74,6 +74,15 @@ class TransportConformance(DeliveringConformance):
     Override the fixture `connect`; each test gets a message system of its own, with nothing in it.
     """
 
+    async def test_mailboxes_are_live_until_they_are_closed(self, connect: Connect) -> None:
+        async with service(connect, Desk) as system:
+            await eventually(lambda: system.ready)
+            opened = system.status().actors[0].mailboxes
+        closed = system.status().actors[0].mailboxes
+        assert [mailbox.topic for mailbox in opened] == ["orders.place", "orders.{number}.state"]
+        assert [mailbox.live for mailbox in closed] == [False, False]
+        assert [mailbox.durable for mailbox in closed] == [mailbox.durable for mailbox in opened]
+
     @needs("private_replies")
     async def test_request_is_answered_with_the_handler_s_result(self, connect: Connect) -> None:
         async with service(connect, Desk) as system:
