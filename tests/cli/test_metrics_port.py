@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import urllib.request
 from collections.abc import Generator
@@ -20,7 +21,7 @@ from tests.jetstream.eventually import eventually
 async def scraped(running: Running) -> dict[str, Metric]:
     """The page of a running service, by the names of its metrics."""
     await running.says("metrics at ")
-    address = running.text.split("metrics at ")[1].split()[0]
+    address = re.findall(r"metrics at (http:\S+/metrics)", running.text)[0]
 
     def get() -> str:
         with urllib.request.urlopen(address, timeout=10) as answer:  # noqa: S310 - our own address

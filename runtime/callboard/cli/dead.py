@@ -90,7 +90,7 @@ async def _list(wanted: LetterFilter, limit: int, nats: str | None, *, json: boo
                 shown.append(evolve(letter, headers={}, body=b""))
     if not json:
         print_table(shown)
-        typer.echo(f"{len(shown)} dead letters{', and more: see --limit' if count > limit else ''}")
+        typer.echo(f"{len(shown)} dead letter{"" if len(shown) == 1 else "s"}{', and more: see --limit' if count > limit else ''}")
 
 
 @app.command()
