@@ -99,7 +99,7 @@ async def test_event_is_replayed_by_the_actor_that_failed_and_by_no_other(
     assert listed.code == 0, listed.err
     assert listed.out.splitlines()[0].split() == ["seq", "died", "actor", "topic", "attempts", "error"]
     assert "ValueError  no nuts for 1" in listed.out
-    assert listed.out.splitlines()[-1] == "1 dead letters"
+    assert listed.out.splitlines()[-1] == "1 dead letter"
 
     (served.folder / "well").touch()
     replayed = await served("dead", "replay", "1")

@@ -90,7 +90,8 @@ async def _list(wanted: LetterFilter, limit: int, nats: str | None, *, json: boo
                 shown.append(evolve(letter, headers={}, body=b""))
     if not json:
         print_table(shown)
-        typer.echo(f"{len(shown)} dead letter{"" if len(shown) == 1 else "s"}{', and more: see --limit' if count > limit else ''}")
+        plural = "" if len(shown) == 1 else "s"
+        typer.echo(f"{len(shown)} dead letter{plural}{', and more: see --limit' if count > limit else ''}")
 
 
 @app.command()
