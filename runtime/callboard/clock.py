@@ -10,6 +10,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Protocol
 
 __all__ = ["SYSTEM_CLOCK", "Clock", "SystemClock", "Timer", "VirtualClock"]
@@ -43,10 +44,9 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The event loop's clock and the system's date."""
+    """The monotonic clock, which is that of asyncio's event loops, and the system's date."""
 
-    def time(self) -> float:
-        return asyncio.get_running_loop().time()
+    time = staticmethod(monotonic)
 
     def now(self) -> datetime:
         return datetime.now(UTC)

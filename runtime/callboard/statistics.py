@@ -51,13 +51,9 @@ class MailboxStatistics:
     """Topic template."""
     stream: str = field(init=False, default="")
     """Where its durable was found last; empty until it was."""
-    consumed: Counter[str] = field(init=False, factory=Counter[str])
-    """Deliveries that were settled, by error type; an empty one for those that were handled or refused. What was handed
-    back without a failure does not count."""
-    seconds: float = field(init=False, default=0.0)
-    """Time from their hand-over to their settlement, all together."""
     durations: dict[str, Durations] = field(init=False, factory=dict[str, Durations])
-    """The same deliveries from hand-over to settlement, by error type."""
+    """Deliveries that were settled, from their hand-over to their settlement, by error type; an empty one for those
+    that were handled or refused. What was handed back without a failure does not count."""
     dead_letters: Counter[str] = field(init=False, factory=Counter[str])
     """Messages given up, by error type."""
     redelivered: int = field(init=False, default=0)
@@ -75,10 +71,18 @@ class MailboxStatistics:
     age_now: float = field(init=False, default=0.0)
     """Seconds since the oldest message that is not settled was stored; 0.0 when there is none."""
 
+    @property
+    def consumed(self) -> Counter[str]:
+        """How many deliveries were settled, by error type."""
+        return Counter({error_type: sum(durations.counts) for error_type, durations in self.durations.copy().items()})
+
+    @property
+    def seconds(self) -> float:
+        """Time from their hand-over to their settlement, all together."""
+        return sum(durations.seconds for durations in self.durations.copy().values())
+
     def settled(self, seconds: float, error_type: str, *, again: bool) -> None:
         """A delivery was settled `seconds` after its hand-over; `again` says that its message was delivered before."""
-        self.consumed[error_type] += 1
-        self.seconds += seconds
         durations = self.durations.get(error_type) or self.durations.setdefault(error_type, Durations())
         durations.add(seconds)
         if again:

@@ -114,8 +114,8 @@ async def test_slow_actor_that_was_fast_holds_no_more_than_its_window(
         lane = only_mailbox(system)._lane
         assert lane is not None
 
-        assert lane.window.size(2) <= 10
-        assert await unsettled(js, durable_of(Worker, "work.do")) <= 2 + lane.window.size(2) + 2
+        assert lane.window.size <= 10
+        assert await unsettled(js, durable_of(Worker, "work.do")) <= 2 + lane.window.size + 2
         go_on.set()
         await eventually(lambda: len(seen) == 200)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from callboard.brokers import wire
@@ -61,12 +62,11 @@ class BrokerDelivery(ABC):
     """Loop time at which the lease was last known to be fresh."""
     settled: bool
 
-    def __init__(  # noqa: PLR0913 - the facts of a delivery
+    def __init__(  # noqa: PLR0913, PLR0917 - the facts of a delivery
         self,
         topic: str,
         headers: Mapping[str, str] | None,
         body: bytes,
-        *,
         stream: str,
         sequence: int,
         delivered: int,
@@ -127,6 +127,9 @@ class BrokerDelivery(ABC):
     def token(self) -> str:
         """What leads to this delivery from another process (`BrokerTransport.recover`); empty where nothing does."""
         return ""
+
+    is_filtered: ClassVar[bool] = False
+    """Whether `admit` may say no."""
 
     async def admit(self) -> bool:
         """Whether this delivery is to be handled: asked once, before it is. What a filter does not admit is

@@ -40,6 +40,8 @@ class FilteredDelivery(BrokerDelivery):
         self._asked = False
         """Whether the validator let it through, and waits to hear how it ended."""
 
+    is_filtered = True
+
     async def admit(self) -> bool:
         if self._admitted is None:
             self._admitted = await self.inner.admit() and await self._is_valid()

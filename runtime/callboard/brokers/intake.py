@@ -19,6 +19,8 @@ MAX_MESSAGES = 1000
 """Prefetch limit: 48-57 k msg/s at 1000, no faster above (two cores, loopback)."""
 MAX_BYTES = 8 * 1024 * 1024
 SMOOTHING = 0.1
+EXACTLY, SELDOM = 32, 16
+"""The window follows each of the first measurements, and then every so manieth."""
 LEASE_SHARE = 1 / 3
 """A lease is renewed after this part of `ack_wait`."""
 
@@ -30,25 +32,38 @@ class Window:
     waits here is what another worker could have begun.
     """
 
-    __slots__ = ("_bytes", "_seconds")
+    __slots__ = ("_bytes", "_observed", "_seconds", "_size", "_slots")
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
         self._seconds = 0.0
         self._bytes = 0.0
+        self._observed = 0
+        self._size = -1
+        """As worked out last; -1 when it has to be worked out again."""
 
     def observe(self, seconds: float, size: int) -> None:
         """Learn from one handled message: how long it took and how many bytes it had."""
+        self._observed += 1
+        if self._observed < EXACTLY or not self._observed % SELDOM:
+            self._size = -1
         if self._seconds == 0.0:
             self._seconds, self._bytes = max(seconds, 1e-6), float(size)
             return
         self._seconds += SMOOTHING * (seconds - self._seconds)
         self._bytes += SMOOTHING * (size - self._bytes)
 
-    def size(self, slots: int) -> int:
-        """Messages to keep waiting for `slots` slots."""
+    @property
+    def size(self) -> int:
+        """Messages to keep waiting for the slots."""
+        if self._size < 0:
+            self._size = self._work_out()
+        return self._size
+
+    def _work_out(self) -> int:
         if self._seconds == 0.0:
             return 0
-        by_time = LOOK_AHEAD * slots / max(self._seconds, 1e-6)
+        by_time = LOOK_AHEAD * self._slots / max(self._seconds, 1e-6)
         by_memory = MAX_BYTES / max(self._bytes, 1.0)
         return int(min(by_time, by_memory, MAX_MESSAGES))
 
@@ -87,7 +102,7 @@ class Lane:
         """Seconds that the server waits for a sign of life (`ack_wait`)."""
         self.running = 0
         self.waiting: deque[BrokerDelivery] = deque()
-        self.window = Window()
+        self.window = Window(limit)
         self.switch = KillSwitch()
 
     @property
@@ -102,7 +117,7 @@ class Lane:
 
     @property
     def _ahead(self) -> int:
-        return self.window.size(self.limit) if self.is_open else 0
+        return self.window.size if self.is_open else 0
 
     @property
     def free(self) -> int:
@@ -230,7 +245,7 @@ class Intake:
     async def take(self) -> tuple[Lane, BrokerDelivery]:
         """The next delivery, as soon as there is one. Cancelling loses nothing. Raises `ClosedError` after `close`."""
         while not self._closed:
-            if (taken := self._pop()) is not None:
+            if (taken := self.pop()) is not None:
                 return taken
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
@@ -253,7 +268,10 @@ class Intake:
         while self._waiters:
             self.wake()
 
-    def _pop(self) -> tuple[Lane, BrokerDelivery] | None:
+    def pop(self) -> tuple[Lane, BrokerDelivery] | None:
+        """The next delivery, when there is one already; None after `close`."""
+        if self._closed:
+            return None
         lanes = self.lanes
         for step in range(len(lanes)):
             lane = lanes[(self._next + step) % len(lanes)]

@@ -33,6 +33,7 @@ __all__ = [
     "decode",
     "encode",
     "format_time",
+    "is_plain",
     "named_identifier",
     "own_headers",
     "parse_time",
@@ -62,6 +63,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SYSTEM_NAMES = frozenset({"content-type", "xraceparent", *TRACE_HEADERS})
 _SYSTEM_PREFIXES = ("nats-", "callboard-")
 
+_PLAIN = frozenset({CONTENT_TYPE, VERSION, IDENTIFIER, MESSAGE_ID, *TRACE_HEADERS})
+_OURS = str(KNOWN_VERSION)
+
 
 @frozen
 class Frame:
@@ -87,6 +91,11 @@ def system_header(name: str) -> bool:
 def own_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The message's own headers among all that arrived."""
     return {name: value for name, value in headers.items() if not system_header(name)}
+
+
+def is_plain(headers: Mapping[str, str]) -> bool:
+    """Whether all headers are the system's, and none has to be read before the content: nobody waits for a reply."""
+    return headers.keys() <= _PLAIN and headers.get(VERSION, _OURS) == _OURS
 
 
 def check_headers(headers: Mapping[str, str], content_type: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import ParseResult
@@ -19,11 +19,13 @@ from uuid import uuid4
 from attrs import field, frozen
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import ConnectionClosedError, OutboundBufferLimitError
 from nats.errors import Error as NatsError
 
 from callboard.backoff import Backoff
 from callboard.config import Config, NatsSettings, UrlRepr, secret_free
 from callboard.errors import CallboardError, NoServerError, PermissionDeniedError
+from callboard.jetstream.ackwriter import AckWriter
 from callboard.jetstream.credential import credentials_of
 from callboard.jetstream.listener import Listener
 from callboard.lifecycle import Resource
@@ -80,15 +82,28 @@ class ConnectionOptions:
 
 
 class _OrderedClient(Client):
-    """nats-py's `flush()` and `drain()` write their PING ahead of what waits to be sent.
+    """A client that keeps the order of what is sent, and sends many acks at once. Both need what nats-py keeps private.
 
-    Its PONG then says nothing about that: not that the server has it, nor, after an UNSUB, that no message follows.
+    Its `flush()` and `drain()` write their PING ahead of what waits to be sent. The PONG then says nothing about that:
+    not that the server has it, nor, after an UNSUB, that no message follows.
     """
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         if future is not None:  # somebody waits for its PONG
             await self._flush_pending(force_flush=True)
         await super()._send_ping(future)  # pyright: ignore[reportUnknownMemberType]
+
+    async def acknowledge(self, subjects: Sequence[str]) -> None:
+        """An empty message to each of these, as `publish` sends it: in one command."""
+        if self.is_closed:
+            raise ConnectionClosedError
+        commands = b"".join([b"PUB %s 0\r\n\r\n" % subject.encode() for subject in subjects])
+        if not self.is_connected and len(commands) + self._pending_data_size > self._max_pending_size:
+            raise OutboundBufferLimitError
+        self.stats["out_msgs"] += len(subjects)
+        await self._send_command(commands)
+        if self._flush_queue is not None and self._flush_queue.empty():
+            await self._flush_pending()
 
 
 class NatsConnection(Resource):
@@ -101,7 +116,8 @@ class NatsConnection(Resource):
     def __init__(self, options: ConnectionOptions) -> None:
         super().__init__()
         self.options = options
-        self.client: Client = _OrderedClient()
+        self.client = _OrderedClient()
+        self._acks = AckWriter(self._write_acks)
         self.on_reconnect: list[Callable[[], None]] = []
         self.on_denied: list[Callable[[str, str], None]] = []
         self._failed: asyncio.Future[None] | None = None
@@ -123,6 +139,7 @@ class NatsConnection(Resource):
         self._gone.clear()
         await self._open()
         await self.listen(_ignored, f"{self._probe}.*")
+        self._acks.start()
         self._watching = asyncio.create_task(self._watch(), name="callboard connection")
 
     async def _open(self) -> None:
@@ -187,8 +204,16 @@ class NatsConnection(Resource):
         if tasks:
             await asyncio.wait(tasks)
         self._listeners.clear()
+        await self._acks.stop()
         await self._close()
         self._gone.set()
+
+    def ack(self, subject: str) -> None:
+        """Acknowledge the message with this acknowledgement subject, soon, and after all that was published before."""
+        self._acks.ack(subject)
+
+    async def _write_acks(self, subjects: Sequence[str]) -> None:
+        await self.client.acknowledge(subjects)
 
     async def _close(self) -> None:
         if not self.client.is_closed:

@@ -23,28 +23,25 @@ _ACK_SUBJECT = re.compile(r"\$JS\.ACK(?:\.[^.]+\.[^.]+)?\.([^.]+)\.[^.]+\.\d+\.(
 class JetStreamDelivery(BrokerDelivery):
     """Settles through the acknowledgement subject that came with the message."""
 
-    __slots__ = ("_ack_subject", "_connection", "pending")
-
-    pending: int
-    """Messages that waited behind this one when it was handed over."""
+    __slots__ = ("_ack_subject", "_connection")
 
     def __init__(self, connection: NatsConnection, message: Msg, now: float) -> None:
         # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>
         # $JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.… (servers with a domain; may have more at the end)
         tokens = message.reply.split(".")
         offset = 0 if len(tokens) == _V1_TOKENS else 2
+        # Positional: by name it takes 0.3 microseconds more.
         super().__init__(
             message.subject,
             message.headers,
             message.data,
-            stream=tokens[2 + offset],
-            durable=tokens[3 + offset],
-            delivered=int(tokens[4 + offset]),
-            sequence=int(tokens[5 + offset]),
-            touched=now,
-            stored=int(tokens[7 + offset]),
+            tokens[2 + offset],
+            int(tokens[5 + offset]),
+            int(tokens[4 + offset]),
+            tokens[3 + offset],
+            now,
+            int(tokens[7 + offset]),
         )
-        self.pending = int(tokens[8 + offset])
         self._connection = connection
         self._ack_subject = message.reply
 
@@ -53,7 +50,9 @@ class JetStreamDelivery(BrokerDelivery):
         return self._ack_subject
 
     async def ack(self) -> None:
-        await self._settle(b"")
+        if not self.settled:
+            self.settled = True
+            self._connection.ack(self._ack_subject)
 
     async def nak(self, delay: float = 0.0) -> None:
         await self._settle(b'-NAK {"delay": %d}' % round(delay * 1e9) if delay > 0 else b"-NAK")

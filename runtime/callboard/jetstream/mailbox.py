@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import Awaitable, Callable
+from time import monotonic
 
 import msgspec
 from nats.aio.msg import Msg
@@ -117,7 +118,7 @@ class JetStreamMailbox:
         self._listener = await self._connection.listen(self._on_message, f"{self._inbox}.*")
         self._connection.on_reconnect.append(self._on_reconnect)
         self._connection.on_denied.append(self._on_denied)
-        self._seen = asyncio.get_running_loop().time()
+        self._seen = monotonic()
         self._puller = asyncio.create_task(self._pull_for_ever(), name=f"pull {self.durable}")
         self._wanted.set()
 
@@ -155,7 +156,7 @@ class JetStreamMailbox:
         """A pull waits at a server that speaks, or none is wanted: then the server has nothing to say."""
         if self._puller is None or self._puller.done() or not self._connection.client.is_connected:
             return False
-        silence = asyncio.get_running_loop().time() - self._seen
+        silence = monotonic() - self._seen
         unwanted = not self._pulls and (lane.waiting or not lane.room)
         return self._answered and (silence <= HEARTBEAT * MISSED or bool(unwanted))
 
@@ -193,7 +194,7 @@ class JetStreamMailbox:
         self._count += 1
         number = str(self._count)
         if not self._pulls:  # the server owed nothing until now, not even a sign of life
-            self._seen = asyncio.get_running_loop().time()
+            self._seen = monotonic()
         self._pulls[number] = batch
         self._owed += batch
         request = {"batch": batch, "expires": int(EXPIRES * 1e9), "idle_heartbeat": int(HEARTBEAT * 1e9)}
@@ -262,7 +263,7 @@ class JetStreamMailbox:
 
     async def _on_message(self, message: Msg) -> None:
         try:
-            now = asyncio.get_running_loop().time()
+            now = monotonic()
             self._seen = now
             self._patience = 1
             if message.reply.startswith("$JS.ACK."):
@@ -321,7 +322,7 @@ class JetStreamMailbox:
         self._forget()
         self._answered = False
         self._patience = 1
-        self._seen = asyncio.get_running_loop().time()
+        self._seen = monotonic()
         self._pull_again()
 
     def _on_denied(self, operation: str, subject: str) -> None:

@@ -43,6 +43,11 @@ class Action:
     bare: bool = field(init=False, default=Factory(lambda self: self.pipeline.empty, takes_self=True))
     """Whether nothing stands around the handler: what the hot path asks, instead of running an empty pipeline."""
 
+    @property
+    def direct(self) -> bool:
+        """Whether it can be called with nothing but the content and captures of a message."""
+        return self.bare and self.asynchronous and self.signature.request is None
+
     @classmethod
     def declare(
         cls,

@@ -14,6 +14,7 @@ from callboard.brokers import wire
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.mailbox import Kind
 from callboard.clock import Clock
+from callboard.codec import JSON, codec_for
 from callboard.context import (
     REQUEST_HEADERS_CONTEXT_VAR,
     REQUEST_REPLY_TOPIC_CONTEXT_VAR,
@@ -29,7 +30,19 @@ from callboard.routing.failure import FailureClass, FailurePolicy, Verdict, erro
 from callboard.routing.request import BrokerResponse, user_of
 from callboard.routing.stage import OPEN_STAGE, Stage
 
-__all__ = ["UNHANDLED", "answer", "describe", "ends_task", "found", "judge", "remaining", "report", "respond", "tell"]
+__all__ = [
+    "UNHANDLED",
+    "answer",
+    "describe",
+    "ends_task",
+    "found",
+    "judge",
+    "remaining",
+    "report",
+    "respond",
+    "run_directly",
+    "tell",
+]
 
 logger = logging.getLogger("callboard.handler")
 
@@ -60,6 +73,26 @@ async def respond(
             return response
         headers = {**(REQUEST_HEADERS_CONTEXT_VAR.get() or {}), **(response.headers or {})}
         return BrokerResponse(response.content, status=response.status, headers=headers)
+    finally:
+        CURRENT.reset(tokens[0])
+        REQUEST_HEADERS_CONTEXT_VAR.reset(tokens[1])
+        REQUEST_REPLY_TOPIC_CONTEXT_VAR.reset(tokens[2])
+        REQUEST_USER_CONTEXT_VAR.reset(tokens[3])
+
+
+async def run_directly(action: Action, delivery: BrokerDelivery, current: Current) -> None:
+    """`respond` on the fast path: to a message with plain headers, by a handler that wants no request. Nobody waits for
+    the answer. No message, payload and response are made: 3 of 12 microseconds (CPython 3.11)."""
+    tokens = (
+        CURRENT.set(current),
+        REQUEST_HEADERS_CONTEXT_VAR.set({}),
+        REQUEST_REPLY_TOPIC_CONTEXT_VAR.set(None),
+        REQUEST_USER_CONTEXT_VAR.set(None),
+    )
+    try:
+        codec = codec_for(delivery.headers.get(wire.CONTENT_TYPE)) if delivery.headers else JSON
+        captured = action.template.captures(delivery.topic)
+        await action.function(**action.signature.direct_arguments(codec, delivery.body, captured))
     finally:
         CURRENT.reset(tokens[0])
         REQUEST_HEADERS_CONTEXT_VAR.reset(tokens[1])

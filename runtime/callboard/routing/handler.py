@@ -239,7 +239,7 @@ class BrokerHandler:
         clean = contextvars.copy_context()
         while True:
             try:
-                lane, delivery = await intake.take()
+                lane, delivery = intake.pop() or await intake.take()
             except ClosedError:
                 return
             if lane.is_paused:

@@ -28,7 +28,18 @@ from callboard.errors import (
 from callboard.instrumentation import NO_SPAN, Instrumentation, Span
 from callboard.message import BrokerMessage, BrokerMessageV1Strategy
 from callboard.routing.action import Action
-from callboard.routing.attempt import UNHANDLED, describe, ends_task, found, judge, remaining, report, respond, tell
+from callboard.routing.attempt import (
+    UNHANDLED,
+    describe,
+    ends_task,
+    found,
+    judge,
+    remaining,
+    report,
+    respond,
+    run_directly,
+    tell,
+)
 from callboard.routing.current import Current
 from callboard.routing.dispatcher import BrokerDispatcher
 from callboard.routing.failure import SUBSTRATE_PAUSE, FailureClass, Settlement, Verdict
@@ -152,8 +163,13 @@ class Processing:
                 lane.switch.quiet += 1
             if span is not NO_SPAN:
                 describe(span, slot.attempt, verdict)
+            if verdict is _DONE:  # nobody waits for an answer
+                await delivery.ack()
+                span.event("ack")
+                slot.error_type = ""
+                return
             await self._settle(slot, delivery, verdict, span)
-            slot.error_type = "" if verdict is _DONE else _error_type(verdict)
+            slot.error_type = _error_type(verdict)
             if verdict.failure is FailureClass.ACTOR and verdict.error is not None:
                 with suppress(AttributeError):  # the restart's span goes under this attempt's
                     verdict.error.carrier = dict(span.carrier)  # type: ignore[attr-defined]
@@ -199,17 +215,21 @@ class Processing:
         failure of this attempt."""
         expires = wire.parse_time(delivery.headers.get(wire.DEADLINE)) if delivery.headers else None
         try:
-            if not await delivery.admit():
+            if delivery.is_filtered and not await delivery.admit():
                 if delivery.duplicate:
                     self._mailbox(action, delivery).duplicates += 1
                 return _DONE
             if slot.past.deaths >= CONVICTED:
                 raise WorkerDiedError(slot.past.deaths)  # noqa: TRY301 - judged like all that a message fails with
             due = self._due(action, delivery, expires)
+            current = Current(delivery, expires, due.endpoint.actor, slot.attempt)
+            slot.enter_handler(self._deadline_of(due), inf if self._solitude.table is not None else limit)
+            if due.direct and (not delivery.headers or wire.is_plain(delivery.headers)):
+                await run_directly(due, delivery, current)
+                slot.leave_handler()
+                return _DONE
             message = delivery.message
             wanted = message.should_reply
-            slot.enter_handler(self._deadline_of(due), inf if self._solitude.table is not None else limit)
-            current = Current(delivery, expires, due.endpoint.actor, slot.attempt)
             response = await respond(due, message, current, self._stage, wanted=wanted)
             slot.leave_handler()
             return answered(delivery, response) if wanted else _DONE

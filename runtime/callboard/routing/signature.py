@@ -9,7 +9,7 @@ from typing import Any, cast, get_type_hints
 
 from attrs import frozen
 
-from callboard.codec import check_type
+from callboard.codec import Codec, check_type
 from callboard.errors import CallboardError, DeclarationError
 from callboard.message import BrokerMessage
 from callboard.routing.request import BrokerRequest
@@ -78,6 +78,14 @@ class HandlerSignature:
             arguments[self.request] = BrokerRequest(message) if request is None else request
         for name in self.captures:
             arguments[name] = captured[name]
+        return arguments
+
+    def direct_arguments(self, codec: Codec, body: bytes, captured: Mapping[str, str]) -> dict[str, Any]:
+        """The same for a handler that wants no request, straight from the bytes."""
+        arguments: dict[str, Any] = {name: captured[name] for name in self.captures}
+        if self.content is not None:
+            type_ = self.content_type
+            arguments[self.content] = codec.loads(body, type_) if body else codec.structure(None, type_)
         return arguments
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenTelemetryInstrumentation"]
 
+IDLE = 0.1
+"""Seconds after which an SDK that was set meanwhile is seen."""
+
 _Attributes = dict[str, str | int]
 
 
@@ -56,6 +60,8 @@ class OpenTelemetryInstrumentation(Instrumentation):
         self._metrics = Metrics.of(meter_provider)
         self._metrics.observe(self.statistics)
         self._provider = tracer_provider
+        self._idle_until = 0.0
+        """Until then there is no SDK for attempts: to ask costs a microsecond."""
         self._recorder: _Recorder | None = None
         self._system: _Attributes = {names.SYSTEM: names.SYSTEM_NATS}
         if server is not None:
@@ -95,9 +101,15 @@ class OpenTelemetryInstrumentation(Instrumentation):
             return super().request(topic, identifier)
         return recorder.send(self._request, identifier, topic)
 
-    @guarded(Instrumentation.process)
     def process(self, endpoint: Endpoint, delivery: Incoming) -> Span:
+        if monotonic() < self._idle_until:
+            return super().process(endpoint, delivery)
+        return self._process(endpoint, delivery)
+
+    @guarded(Instrumentation.process)
+    def _process(self, endpoint: Endpoint, delivery: Incoming) -> Span:
         if (recorder := self._active()) is None:
+            self._idle_until = monotonic() + IDLE
             return super().process(endpoint, delivery)
         parent = extract(delivery.headers)
         if (carried := recorder.carried(parent)) is not None:

@@ -239,47 +239,48 @@ async def test_fast_handler_opens_room_beyond_its_slots() -> None:
 
 
 def test_nothing_is_prefetched_before_the_first_measurement() -> None:
-    assert Window().size(1000) == 0
+    assert Window(1000).size == 0
 
 
 @pytest.mark.parametrize("seconds", [0.11, 1.0, 60.0])
 def test_slow_handler_never_prefetches(seconds: float) -> None:
-    window = Window()
+    window = Window(1)
     for _ in range(50):
         window.observe(seconds, 100)
 
-    assert window.size(1) == 0
+    assert window.size == 0
 
 
 def test_window_holds_a_tenth_of_a_second_of_work_for_all_slots() -> None:
-    window = Window()
-    window.observe(0.01, 100)
+    one, four = Window(1), Window(4)
+    for window in (one, four):
+        window.observe(0.01, 100)
 
-    assert (window.size(1), window.size(4)) == (10, 40)
+    assert (one.size, four.size) == (10, 40)
 
 
 def test_window_is_bounded_in_messages() -> None:
-    window = Window()
+    window = Window(16)
     window.observe(0.0, 1)
 
-    assert window.size(16) == MAX_MESSAGES
+    assert window.size == MAX_MESSAGES
 
 
 def test_window_is_bounded_in_bytes() -> None:
-    window = Window()
+    window = Window(16)
     window.observe(0.0, MAX_BYTES // 4)
 
-    assert window.size(16) == 4
+    assert window.size == 4
 
 
 def test_window_shrinks_when_a_handler_becomes_slow() -> None:
-    window = Window()
+    window = Window(1)
     window.observe(0.001, 100)
-    before = window.size(1)
+    before = window.size
     for _ in range(50):
         window.observe(1.0, 100)
 
-    assert (before, window.size(1)) == (100, 0)
+    assert (before, window.size) == (100, 0)
 
 
 async def test_paused_mailbox_asks_for_nothing_and_gives_out_what_waits_to_be_handed_back() -> None:
