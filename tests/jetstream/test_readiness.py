@@ -73,7 +73,7 @@ async def test_not_ready_while_the_server_is_frozen(nats_server: EmbeddedServer)
         await eventually(lambda: system.ready)
 
 
-def ahead(window: Window, slots: int) -> int:
+def ahead(window: Window) -> int:
     """Messages to keep waiting: a hundred, however fast the handler is."""
     return 100
 
@@ -82,7 +82,7 @@ async def test_mailbox_with_messages_for_busy_slots_is_live(
     nats_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It asks for more only once half of what it may hold is used up."""
-    monkeypatch.setattr("callboard.brokers.intake.Window.size", ahead)
+    monkeypatch.setattr("callboard.brokers.intake.Window.size", property(ahead))
     async with service(nats_server, Worker) as system:
         worker, mailbox = worker_of(system), mailbox_in(system)
         lane = mailbox._lane
