@@ -14,6 +14,7 @@ from rich.console import Console
 from benchmarks.environment import environment
 from benchmarks.measure import Measure
 from benchmarks.measures import MEASURES
+from benchmarks.page import write_page
 from benchmarks.process import ROOT
 from benchmarks.result import Results
 from benchmarks.runner import Runner
@@ -38,15 +39,24 @@ def main(
     of: Annotated[str, typer.Option("--of", metavar="CONTENDER", help="Whose profile.")] = "callboard",
     rounds: Annotated[int, typer.Option("--rounds", min=0, help="Rounds of each measure [default: its own].")] = 0,
 ) -> None:
-    """Measure, print, and keep all rounds in benchmarks/results."""
+    """Measure, print, and keep all rounds in benchmarks/results; a full run of everything writes docs/benchmarks.md."""
     if profile:
         asyncio.run(_profile(_measure(profile), of, quick=quick))
         return
     results = Results(environment(), quick=quick)
     asyncio.run(_run(results, [_measure(name) for name in only.split(",") if name] or list(MEASURES.values()), rounds))
+    target = _keep(results)
+    if not quick and not only:
+        console.print(f"the page: {write_page([results]).relative_to(ROOT)}")
+    else:
+        console.print(f"as the page: python -m benchmarks.page {target.relative_to(ROOT)}")
+
+
+def _keep(results: Results) -> Path:
     target = RESULTS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     results.write(target)
     console.print(f"\nall rounds: {target.relative_to(ROOT)}")
+    return target
 
 
 async def _run(results: Results, measures: list[Measure], rounds: int) -> None:

@@ -48,6 +48,7 @@ class Effects:
             "missing": self._times.count(0),
             "seconds": seconds,
             "rate": (self._messages - 1) / seconds,
+            "cost_us": 1e6 * seconds / max(1, self._messages - 1),
         }
 
 

@@ -12,8 +12,8 @@ MEASURE = Measure(
     name="concurrent",
     title="The same with `concurrency=64` and a handler that awaits once",
     method=(
-        "As the drain; the handler does `await asyncio.sleep(0)` before it counts. By hand: a task for each message "
-        "and a semaphore of 64. FastStream: `max_workers=64`, pushed and pulled."
+        "As the drain; the handler does `await asyncio.sleep(0)` before it counts. By hand: a task for each message"
+        " and a semaphore of 64. FastStream: `max_workers=64`, pushed and pulled."
     ),
     contenders={
         "callboard": Contender("callboard.drain", CONCURRENCY),

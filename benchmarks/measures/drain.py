@@ -11,8 +11,8 @@ MEASURE = Measure(
     title="Drain of preloaded events by one serial actor, typed handler",
     method=(
         "The stream holds the messages before a contender starts. One handler, one message at a time "
-        "(`concurrency=1`), decodes nine columns and counts. FastStream appears three times: a push subscriber (one "
-        "message at a time); a pull subscriber (`PullSub(batch_size=500)`, which runs the handler once for each "
+        "(`concurrency=1`), decodes nine columns and counts. FastStream appears three times: a push subscriber (one"
+        " message at a time); a pull subscriber (`PullSub(batch_size=500)`, which runs the handler once for each "
         "message, up to 500 at the same time); a batch subscriber (`batch=True`, one call of the handler for 500 "
         "messages, which is another contract: one failure fails them all)."
     ),

@@ -13,9 +13,9 @@ MEASURE = Measure(
     title="Publish with acknowledgement, 256 in flight",
     method=(
         "Whole rows (nineteen columns and a number) as Python values, encoded while the clock runs; from the first "
-        "publish to the last acknowledgement. Callboard and FastStream: 256 tasks, each waits for its acknowledgement. "
-        "By hand: nats-py's `publish_async`, Callboard's codec, and the `Nats-Msg-Id` that makes repeating safe; "
-        "`bare` is the same without headers and with bytes that were encoded before."
+        "publish to the last acknowledgement. Callboard and FastStream: 256 tasks, each waits for its "
+        "acknowledgement. By hand: nats-py's `publish_async`, Callboard's codec, and the `Nats-Msg-Id` that makes "
+        "repeating safe; `bare` is the same without headers and with bytes that were encoded before."
     ),
     contenders={
         "callboard": Contender("callboard.publish", IN_FLIGHT),

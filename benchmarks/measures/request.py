@@ -12,10 +12,10 @@ MEASURE = Measure(
     name="request",
     title="Request and reply, 64 in flight",
     method=(
-        "Caller and handler share one process and one connection. Each request is stored in a stream and acknowledged, "
-        "handled, and answered by a core message to an inbox that a header names. From the first request to the last "
-        "answer. By hand: `js.publish`, one subscription for all inboxes, a task for each message. FastStream: "
-        "`broker.request(..., stream=...)` and a push subscriber."
+        "Caller and handler share one process and one connection. Each request is stored in a stream and "
+        "acknowledged, handled, and answered by a core message to an inbox that a header names. From the first "
+        "request to the last answer. By hand: `js.publish`, one subscription for all inboxes, a task for each "
+        "message. FastStream: `broker.request(..., stream=...)` and a push subscriber."
     ),
     contenders={
         "callboard": Contender("callboard.request", IN_FLIGHT),
