@@ -65,13 +65,15 @@ class Size:
 
 @frozen
 class Plot:
-    """What is drawn: one figure of each contender, as bars; or along `along`, which says where a contender stands."""
+    """What is drawn: one figure of each contender, as bars; or as a line, along another of its figures."""
 
     figure: str
     label: str
-    along: Mapping[str, float] | None = None
-    """Contender -> its place on the horizontal axis."""
+    along: str = ""
+    """The figure that says where a contender stands on the horizontal axis."""
     along_label: str = ""
+    through_origin: bool = True
+    """Whether the line that is drawn beside the points begins at 0."""
     series: str = ""
     """Instead: the figures whose names begin so, in the order of the number that follows."""
 

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.line import fit
 from benchmarks.measure import Measure, Plot
 from benchmarks.result import spread_of
 from benchmarks.runner import Outcome
@@ -42,8 +43,8 @@ def draw(measure: Measure, outcome: Outcome, target: Path) -> bool:
 def _draw(axes: Axes, plot: Plot, outcome: Outcome) -> None:
     if plot.series:
         _series(axes, plot, outcome)
-    elif plot.along is not None:
-        _line(axes, plot, plot.along, outcome)
+    elif plot.along:
+        _line(axes, plot, outcome)
     else:
         _bars(axes, plot, outcome)
     axes.spines[["top", "right"]].set_visible(False)
@@ -63,16 +64,15 @@ def _bars(axes: Axes, plot: Plot, outcome: Outcome) -> None:
     axes.set_xlabel(plot.label)
 
 
-def _line(axes: Axes, plot: Plot, places: Mapping[str, float], outcome: Outcome) -> None:
-    """Medians against where the contender stands, on logarithmic axes, beside a line of slope one."""
-    points = [
-        (place, statistics.median(values))
-        for name, place in places.items()
-        if (values := [round_[name][plot.figure] for round_ in outcome.rounds if name in round_])
-    ]
-    axes.loglog([x for x, _ in points], [y for _, y in points], "o-", color=OURS)
-    last_x, last_y = points[-1]
-    axes.loglog([x for x, _ in points], [last_y * x / last_x for x, _ in points], ":", color=OTHERS, label="slope 1")
+def _line(axes: Axes, plot: Plot, outcome: Outcome) -> None:
+    """Each round's points beside the line that fits them, on logarithmic axes."""
+    points = sorted(
+        (figures[plot.along], figures[plot.figure]) for round_ in outcome.rounds for figures in round_.values()
+    )
+    slope, intercept = fit(points, through_origin=plot.through_origin)
+    places = np.geomspace(points[0][0], points[-1][0])
+    axes.loglog(places, slope * places + intercept, color=OTHERS, label="fitted line")
+    axes.loglog([x for x, _ in points], [y for _, y in points], "o", color=OURS, label="measured")
     axes.legend(frameon=False)
     axes.set_xlabel(plot.along_label)
     axes.set_ylabel(plot.label)

@@ -73,10 +73,10 @@ class Runner:
             figures = await run_contender(contender.program, work, python=python, profile=profile)
             if sink is not None:
                 figures["dropped"] = figures["spans"] - await sink.received()
-            await self._check(figures, work)
+            await self.check(figures, work)
             return figures
 
-    async def _check(self, figures: Figures, work: Work) -> None:
+    async def check(self, figures: Figures, work: Work) -> None:
         """Each message has had its effect once, its answer, its acknowledgement. Raises `VoidError`."""
         handled = figures.get("handled")
         if handled is not None and (handled != work.messages or figures["missing"]):

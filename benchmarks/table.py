@@ -14,7 +14,7 @@ from benchmarks.runner import Outcome
 __all__ = ["contenders_of", "number", "print_outcome"]
 
 COLOURS = {"met": "green", "not met": "red", "void": "bold red"}
-HIDDEN = {"handled", "missing", "wrong", "acknowledged", "seconds", "cost_us"}
+HIDDEN = {"handled", "missing", "wrong", "acknowledged", "seconds", "cost_us", "bytes"}
 """Figures that only say whether a run counts, or repeat another one."""
 
 

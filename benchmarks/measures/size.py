@@ -35,5 +35,13 @@ MEASURE = Measure(
     full=Size(20_000),
     quick=Size(2_000, rounds=1),
     targets=(Target("largest distance from a line", _deviation, at_most=25, unit="%"),),
-    plots=(Plot("cost_us", "microseconds for a message", along=BYTES, along_label="bytes"),),
+    plots=(
+        Plot(
+            "cost_us",
+            "microseconds for a message",
+            along="bytes",
+            along_label="bytes of the body",
+            through_origin=False,
+        ),
+    ),
 )

@@ -22,7 +22,7 @@ async def run(work: Work) -> Figures:
         System(Supervisor([actor(work, effects)]), nats=work.url, name=work.stream.lower()),
     ):
         await effects.wait(work.patience)
-    return effects.figures() | traced
+    return effects.figures() | traced | {"bytes": work.number("body")}
 
 
 def _serial(work: Work, effects: Effects) -> type[Actor]:

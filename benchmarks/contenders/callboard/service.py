@@ -12,7 +12,7 @@ from callboard import Actor, event
 __all__ = ["Busy", "Slow"]
 
 TOPIC = os.environ["BENCH_TOPIC"]
-TURNS = 20_000
+TURNS = 75_000
 """Of an empty loop: about a millisecond of one core."""
 NAP = 0.01
 """Seconds."""
