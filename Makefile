@@ -14,7 +14,7 @@ help:
 	@echo "make mutants does the suite notice? kept defects, each in a copy of the package, in about 5 minutes"
 	@echo "make faults  kills, freezes and starves real processes; prints figures and writes docs/faults.md, in about 10 minutes"
 	@echo "make soak    the same at random for longer: make soak ARGS='--minutes 60 --seed 7'"
-	@echo "make bench   side by side with other ways to do it; draws and writes docs/benchmarks.md, in about an hour"
+	@echo "make bench   side by side with other ways to do it; draws and writes docs/benchmarks.md, in about 25 minutes"
 	@echo "             make bench ARGS=--quick in under 3 minutes; ARGS='--only drain'; ARGS='--profile drain'"
 	@echo "make bench-check  no slower than it was, by ratios, in under 2 minutes"
 	@echo "make lint    ruff, import-linter, mypy, pyright"

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from benchmarks.work import Figures
 
-__all__ = ["Entry", "Journal", "figures_of", "read"]
+__all__ = ["Entry", "Journal", "count", "figures_of", "read"]
 
 _ENTRY = struct.Struct("<IId")
 
@@ -37,6 +37,11 @@ class Journal:
     def note(self, number: int) -> None:
         """A message is handled."""
         os.write(self._file, _ENTRY.pack(number, os.getpid(), perf_counter()))
+
+
+def count(source: Path) -> int:
+    """How many entries there are so far; cheap, so that asking often takes nothing from those who work."""
+    return source.stat().st_size // _ENTRY.size if source.exists() else 0
 
 
 def read(source: Path) -> list[Entry]:

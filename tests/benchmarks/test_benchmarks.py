@@ -13,7 +13,7 @@ import pytest
 from benchmarks.check import ACCEPTED, Ratio, slower
 from benchmarks.contenders.by_hand.pull import connected
 from benchmarks.effects import Effects, percentile
-from benchmarks.journal import Journal, figures_of, read
+from benchmarks.journal import Journal, count, figures_of, read
 from benchmarks.line import deviation
 from benchmarks.measure import Contender, Measure, Round, Size, ratio
 from benchmarks.measures import MEASURES
@@ -65,6 +65,7 @@ def test_effects_of_several_processes_are_told_apart(tmp_path: Path) -> None:
 
     figures = figures_of(read(tmp_path / "journal"), 3)
 
+    assert count(tmp_path / "journal") == 3
     assert (figures["handled"], figures["missing"], figures["share"]) == (3, 1, 1.0)
 
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 
 from benchmarks.asking import send_all
-from benchmarks.journal import figures_of, read
+from benchmarks.journal import count, figures_of, read
 from benchmarks.work import Figures, Work
 from callboard import connect
 
@@ -31,7 +31,7 @@ async def run(work: Work) -> Figures:
         async with _supervisor(work, journal, Path(folder) / "log"):
             await _publish(work)
             until = monotonic() + work.patience
-            while len(read(journal)) < work.messages and monotonic() < until:
+            while count(journal) < work.messages and monotonic() < until:
                 await asyncio.sleep(POLL)
         return figures_of(read(journal), work.messages)
 
