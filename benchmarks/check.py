@@ -37,11 +37,11 @@ class Ratio:
 
 
 ACCEPTED = (
-    Ratio("drain", "callboard", "by hand", 0.36, 30_000),
-    Ratio("concurrent", "callboard", "by hand", 0.45, 30_000),
-    Ratio("request", "callboard", "by hand", 0.30, 4_000),
+    Ratio("drain", "callboard", "by hand", 0.36, 20_000),
+    Ratio("concurrent", "callboard", "by hand", 0.45, 20_000),
+    Ratio("request", "callboard", "by hand", 0.30, 3_000),
     Ratio("publish", "callboard", "by hand", 0.85, 10_000),
-    Ratio("tracing", "callboard 1 %", "callboard", 0.54, 20_000),
+    Ratio("tracing", "callboard 1 %", "callboard", 0.54, 10_000),
 )
 
 
