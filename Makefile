@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH := $(VENV)/.bench
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test jaeger mutants faults soak lint format types clean
+.PHONY: help install demo test jaeger mutants faults soak bench bench-check lint format types clean
 help:
 	@echo "make demo    the reference application on a month of real flights"
 	@echo "make test    the whole suite, against a real NATS server"
@@ -14,6 +15,9 @@ help:
 	@echo "make mutants does the suite notice? kept defects, each in a copy of the package, in about 5 minutes"
 	@echo "make faults  kills, freezes and starves real processes; prints figures and writes docs/faults.md, in about 10 minutes"
 	@echo "make soak    the same at random for longer: make soak ARGS='--minutes 60 --seed 7'"
+	@echo "make bench   side by side with other ways to do it; draws and writes docs/benchmarks.md, in about 25 minutes"
+	@echo "             make bench ARGS=--quick in under 3 minutes; ARGS='--only drain'; ARGS='--profile drain'"
+	@echo "make bench-check  no slower than it was, by ratios, in under 2 minutes"
 	@echo "make lint    ruff, import-linter, mypy, pyright"
 	@echo "make format  let ruff rewrite what it can"
 	@echo "make clean   remove the virtual environment and caches"
@@ -52,7 +56,17 @@ faults: $(STAMP)
 soak: $(STAMP)
 	$(BIN)/python -m tests.faults.soak $(ARGS)
 
-lint: $(STAMP)
+$(BENCH): $(STAMP)
+	$(BIN)/python -m pip install --quiet --group bench
+	@touch $@
+
+bench: $(BENCH)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-check: $(BENCH)
+	$(BIN)/python -m benchmarks.check $(ARGS)
+
+lint: $(BENCH)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
@@ -64,4 +78,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Callboard beside a hand-written loop on nats-py and FastStream, round by round: `make bench`."""
