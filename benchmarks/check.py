@@ -37,8 +37,8 @@ class Ratio:
 
 
 ACCEPTED = (
-    Ratio("drain", "callboard", "by hand", 0.36, 20_000),
-    Ratio("concurrent", "callboard", "by hand", 0.45, 20_000),
+    Ratio("drain", "callboard", "by hand", 0.60, 20_000),
+    Ratio("concurrent", "callboard", "by hand", 0.75, 20_000),
     Ratio("request", "callboard", "by hand", 0.30, 3_000),
     Ratio("publish", "callboard", "by hand", 0.85, 10_000),
     Ratio("tracing", "callboard 1 %", "callboard", 0.54, 10_000),

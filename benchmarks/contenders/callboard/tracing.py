@@ -33,6 +33,7 @@ async def tracing(work: Work) -> AsyncGenerator[Figures]:
         yield figures
         return
     os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = work.sink
+    os.environ["OTEL_METRICS_EXPORTER"] = "none"  # FastStream's telemetry has none here either
     os.environ["OTEL_TRACES_SAMPLER"] = "parentbased_traceidratio"
     os.environ["OTEL_TRACES_SAMPLER_ARG"] = str(work.options["sampled"])
     telemetry = configure_telemetry(work.stream.lower())

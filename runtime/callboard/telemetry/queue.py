@@ -31,9 +31,9 @@ class SpanQueue(SpanProcessor):
     """The SDK's batch processor, with its losses counted. Its queue never holds more than `limit` spans, and is sent in
     batches of up to `batch`.
 
-    A collector has to show that it is there: until it has taken spans, there is room for one batch, and once it has
-    failed, for a quarter of one: enough to find out whether it is back. The first span is sent at once, so that a
-    collector that is there has shown it before much is made.
+    A collector has to show that it is there: until it has taken spans, and once it has failed, there is room for an
+    eighth of a batch: enough to find out whether it is there. The first span is sent at once, so that a collector that
+    is there has shown it before more is made.
     """
 
     def __init__(self, exporter: SpanExporter, limit: int, *, batch: int, delay_milliseconds: float) -> None:
@@ -61,8 +61,7 @@ class SpanQueue(SpanProcessor):
     @property
     def is_full(self) -> bool:
         """Whether there is no room for the spans that are made now."""
-        takes = self._exporter.takes
-        return self.waiting >= (self._limit if takes else self._batch if takes is None else max(1, self._batch // 4))
+        return self.waiting >= (self._limit if self._exporter.takes else max(1, self._batch // 8))
 
     @property
     def dropped(self) -> int:
