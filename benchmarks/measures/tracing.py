@@ -14,7 +14,8 @@ MEASURE = Measure(
         " a small receiver in a process of its own, and those that were made are compared with those that arrived. "
         "The messages carry no trace, so each is a new root. FastStream: a push subscriber with its "
         "`NatsTelemetryMiddleware` and the batch processor's queue as Callboard sets it (65,536 spans, batches of "
-        "4,096, every second). 'collector down' exports everything to a port on which nobody listens. What is still queued when the last message is handled is sent after the clock has "
+        "4,096, every second). 'collector down' exports everything to a port on which nobody listens. What is still "
+        "queued when the last message is handled is sent after the clock has "
         "stopped."
     ),
     contenders={
