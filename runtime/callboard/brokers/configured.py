@@ -35,6 +35,6 @@ def instrumentation_of(config: Config, transport: BrokerTransport) -> Instrument
     if not config.telemetry.enabled:
         return NO_INSTRUMENTATION
     instrumentation = import_name(INSTRUMENTATION, "'telemetry'")
-    made = cast("Instrumentation", instrumentation(server=address_of(transport)))
+    made = cast("Instrumentation", instrumentation(server=address_of(transport), links=config.telemetry.links))
     transport.statistics = made.statistics
     return made

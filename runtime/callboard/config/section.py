@@ -172,6 +172,8 @@ class TelemetrySettings:
     """Base address of an OTLP/HTTP collector, such as `http://127.0.0.1:4318`; empty: nothing is sent."""
     ratio: float = field(default=1.0, validator=[at_least(0), at_most(1)])
     """Share of the traces that begin here which is recorded."""
+    links: bool = False
+    """True: each attempt begins a trace of its own, and links the one of its message."""
 
 
 @frozen

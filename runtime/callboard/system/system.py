@@ -70,7 +70,9 @@ class System:
         self._config = config
         self._services = [Service(config.group, services)] if isinstance(services, Supervisor) else list(services)
         self._transport = transport or transport_of(config.over(name=",".join(s.name for s in self._services)))
-        self._instrumentation = instrumentation or OpenTelemetryInstrumentation(server=address_of(self._transport))
+        self._instrumentation = instrumentation or OpenTelemetryInstrumentation(
+            server=address_of(self._transport), links=config.telemetry.links
+        )
         self._providers: dict[type[Any], Provider] = {}
         for service in self._services:
             self._providers.update(providers(service.tree))

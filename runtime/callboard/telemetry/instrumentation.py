@@ -44,7 +44,8 @@ class OpenTelemetryInstrumentation(Instrumentation):
     """Records the runtime's operations with a tracer provider and a meter provider; no method raises.
 
     None stands for the global ones, which may be set later.
-    `server` is the host and port that spans show.
+    `server` is the host and port that spans show. With `links` an attempt begins a trace of its own, which links the
+    span that sent its message, instead of having it as parent: for flows whose traces would grow without end.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class OpenTelemetryInstrumentation(Instrumentation):
         *,
         server: tuple[str, int] | None = None,
         meter_provider: MeterProvider | None = None,
+        links: bool = False,
     ) -> None:
         super().__init__()
+        self._links = links
         self.templates = Templates()
         """What topics are called in names of spans, and in attributes of metrics."""
         self._metrics = Metrics.of(meter_provider)
@@ -112,6 +115,11 @@ class OpenTelemetryInstrumentation(Instrumentation):
             self._idle_until = monotonic() + IDLE
             return super().process(endpoint, delivery)
         parent = extract(delivery.headers)
+        if self._links:
+            root = trace.set_span_in_context(trace.INVALID_SPAN, parent)  # the baggage goes on
+            span = recorder.start(self._of(endpoint).process, root, _delivery(delivery))
+            span.link(delivery.headers)
+            return span
         if (carried := recorder.carried(parent)) is not None:
             return carried
         return recorder.start(self._of(endpoint).process, parent, _delivery(delivery))

@@ -137,6 +137,18 @@ class TestAttributes:
             "code.function.name": "actors.flights.Delays.delay",
         }
 
+    def test_with_links_an_attempt_begins_a_trace_and_links_its_message(
+        self, provider: TracerProvider, exporter: InMemorySpanExporter, endpoint: Endpoint, delivery: MakeDelivery
+    ) -> None:
+        telemetry = OpenTelemetryInstrumentation(provider, links=True)
+        process = telemetry.process(endpoint, delivery({"traceparent": f"00-{TRACE}-{PARENT}-01", "baggage": "a=1"}))
+        assert process.carrier["baggage"] == "a=1"
+        process.end()
+        (span,) = exporter.get_finished_spans()
+        assert span.parent is None
+        assert process.trace_id != TRACE
+        assert [format(link.context.span_id, "016x") for link in span.links] == [PARENT]
+
     def test_publish_shows_topic_and_identifier(
         self, telemetry: OpenTelemetryInstrumentation, exporter: InMemorySpanExporter
     ) -> None:
