@@ -90,12 +90,12 @@ async def test_everything_is_handled_and_the_stop_is_in_time(counter: Running, j
 
 
 async def test_spans_are_bounded_and_the_end_says_how_many_are_lost(counter: Running) -> None:
-    """Two for each message would be made, were there room."""
+    """Two for each message would be made, were there room; there is some for an eighth of a batch."""
     await counter.exists("all")
     counter.signal(signal.SIGTERM)
     assert await counter.ended() == 0
     (lost,) = re.findall(r"(\d+) (?:are lost|spans did not reach)", counter.text)
-    assert QUEUE <= int(lost) <= 2 * QUEUE + 10
+    assert 0 < int(lost) <= QUEUE // 8 + 10
 
 
 async def stored(js: JetStreamContext, stream: str, count: int) -> bool:

@@ -245,7 +245,7 @@ async def test_message_that_ends_its_worker_is_given_up_after_two_deaths(
     assert reply.code == 1
     assert "500 WorkerDiedError" in reply.err
     assert (await letter(js))["Callboard-Dead-Error-Type"] == "worker_died"
-    assert count(running, "neighbour.done") == 1  # its ack may have died with the process
+    await eventually(lambda: count(running, "neighbour.done") == 1)  # suspects take turns, and it may be the last
     await all_settled(js, f"jobs.{how}")
     assert count(running, "killer") == 2
     assert running.text.count("messages in progress") == 2
