@@ -136,6 +136,7 @@ class Processing:
         """A suspect runs alone in its process; others wait until it has ended."""
         async with AsyncExitStack() as stack:
             slot.enter_gate()
+            row = self._solitude.hold(delivery.token)
             try:
                 if slot.past.deaths == SUSPECT:
                     await stack.enter_async_context(self._solitude.alone())
@@ -147,6 +148,8 @@ class Processing:
                     raise
                 await hand_back(delivery, 0.0, span)
                 return
+            finally:
+                self._solitude.release(row)
             slot.leave_handler()
             await self._process(slot, delivery, span)
 

@@ -8,9 +8,9 @@ __all__ = ["Running"]
 
 
 class Running(ABC):
-    """A table that outlives its process: one row for each message whose handler runs.
+    """A table that outlives its process: one row for each message whose handler runs, or is held back.
 
-    Both methods are on the hot path, called by one thread, and never raise.
+    The methods are on the hot path, called by one thread, and never raise.
     """
 
     @abstractmethod
@@ -22,5 +22,10 @@ class Running(ABC):
         """
 
     @abstractmethod
+    def hold(self, token: str) -> int:
+        """A message waits in its slot until others have ended; the result is its row, for `end`. A death of the process
+        says nothing about it."""
+
+    @abstractmethod
     def end(self, row: int) -> None:
-        """The message is settled."""
+        """The message is settled, or not held back any more."""

@@ -36,6 +36,15 @@ class Solitude:
             -1 if self.table is None or not token else self.table.begin(token, hard_deadline=hard_deadline, alone=alone)
         )
 
+    def hold(self, token: str) -> int:
+        """A message is held back; give the result to `release`. Should the process die now, it comes again at once."""
+        return -1 if self.table is None or not token else self.table.hold(token)
+
+    def release(self, row: int) -> None:
+        """It is held back no more."""
+        if row >= 0 and self.table is not None:
+            self.table.end(row)
+
     def end(self, row: int) -> None:
         """Its message is settled."""
         self._running -= 1

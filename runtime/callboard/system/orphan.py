@@ -23,7 +23,7 @@ class Fate(StrEnum):
     CONVICTED = "convicted"
     """It ran alone: given up."""
     INNOCENT = "innocent"
-    """The cause is known and is another: it comes again as if nothing had happened."""
+    """The cause is known and is another, or it had not begun: it comes again as if nothing had happened."""
 
 
 @frozen
@@ -49,7 +49,7 @@ def orphans_of(table: RunningTable, died: float, *, over_limit: bool, drained: b
     for row in table.rows():
         if over_limit:
             fate = Fate.HUNG if row.hard_deadline <= died else Fate.INNOCENT
-        elif drained:
+        elif drained or row.held:
             fate = Fate.INNOCENT
         else:
             fate = Fate.CONVICTED if row.alone else Fate.SUSPECT

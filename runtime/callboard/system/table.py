@@ -29,7 +29,7 @@ TOKEN_SIZE = 480
 """Bytes of a token. A longer one is noted as empty: the hard limit holds, and after a death its message comes again
 when its lease runs out, without a suspicion."""
 
-_FREE, _SHARED, _ALONE = 0, 1, 2
+_FREE, _SHARED, _ALONE, _HELD = 0, 1, 2, 3
 _PULSE = Struct("=d")
 _PULSE_AT = ROWS
 _ROW = Struct(f"=dd{TOKEN_SIZE}s")
@@ -40,12 +40,13 @@ _SIZE = _ROWS_AT + ROWS * _ROW.size
 
 @frozen
 class Row:
-    """A message that runs, or ran when its process died. Times are those of `time.monotonic`."""
+    """A message that runs or is held back, or did when its process died. Times are those of `time.monotonic`."""
 
     token: str
     begun: float
     hard_deadline: float
     alone: bool
+    held: bool = False
 
 
 class RunningTable(Running):
@@ -83,6 +84,13 @@ class RunningTable(Running):
 
     def begin(self, token: str, *, hard_deadline: float, alone: bool) -> int:
         """Note a message; one that is too many is not noted (-1), which is logged once."""
+        return self._note(token, hard_deadline, _ALONE if alone else _SHARED)
+
+    def hold(self, token: str) -> int:
+        """Note a message that is held back, likewise."""
+        return self._note(token, inf, _HELD)
+
+    def _note(self, token: str, hard_deadline: float, state: int) -> int:
         if not self._free:
             self._tell_full()
             return -1
@@ -92,7 +100,7 @@ class RunningTable(Running):
         row = self._free.pop()
         memory = self._memory
         _ROW.pack_into(memory, _ROWS_AT + row * _ROW.size, monotonic(), hard_deadline, data)
-        memory[row] = _ALONE if alone else _SHARED
+        memory[row] = state
         return row
 
     def end(self, row: int) -> None:
@@ -129,4 +137,4 @@ class RunningTable(Running):
 
     def _row(self, number: int, state: int) -> Row:
         begun, deadline, token = _ROW.unpack_from(self._memory, _ROWS_AT + number * _ROW.size)
-        return Row(token.rstrip(b"\0").decode(errors="replace"), begun, deadline, state == _ALONE)
+        return Row(token.rstrip(b"\0").decode(errors="replace"), begun, deadline, state == _ALONE, state == _HELD)

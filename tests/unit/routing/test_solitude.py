@@ -20,6 +20,9 @@ class Table(Running):
         self.rows.append((token, hard_deadline, alone))
         return len(self.rows) - 1
 
+    def hold(self, token: str) -> int:
+        return self.begin(token, hard_deadline=inf, alone=False)
+
     def end(self, row: int) -> None:
         self.ended.append(row)
 

@@ -148,6 +148,16 @@ def test_what_a_drained_worker_leaves_is_innocent(table: RunningTable) -> None:
     assert not explained(orphans)
 
 
+def test_what_was_held_back_is_innocent(table: RunningTable) -> None:
+    begin(table, "runs alone", alone=True)
+    table.hold("waits its turn")
+    table.end(table.hold("has had it"))
+
+    orphans = orphans_of(table, 11.0, over_limit=False, drained=False)
+
+    assert fates(orphans) == {"runs alone": Fate.CONVICTED, "waits its turn": Fate.INNOCENT}
+
+
 def test_only_a_death_alone_explains_itself(table: RunningTable) -> None:
     begin(table, "one")
     begin(table, "other")
