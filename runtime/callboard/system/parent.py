@@ -39,6 +39,8 @@ STABLE = 30.0
 """Seconds after which a worker's earlier deaths are forgotten."""
 SHORT = 1.0
 """Longest pause after a worker that died while it ran messages: they wait, and the next one finds the cause."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
+"""What workers get for the first, second and third signal: stop, stop soon, end at once."""
 LOOK = 0.25
 """Seconds between two looks for messages that run past their hard limit."""
 
@@ -219,7 +221,8 @@ class Parent:
         self._signals += 1
         if self._signals == 1:
             logger.info("stopping; running handlers have %.0f s", self._config.grace)
-        self._end(0, signal.SIGKILL if self._signals >= 3 else signal.SIGTERM)
+        # A different one each time: of two equal signals that are sent in a row, a busy process may see one.
+        self._end(0, _SIGNALS[min(self._signals, len(_SIGNALS)) - 1])
 
     def _end(self, code: int, number: signal.Signals = signal.SIGTERM) -> None:
         self._code = self._code or code
