@@ -41,7 +41,7 @@ ACCEPTED = (
     Ratio("concurrent", "callboard", "by hand", 0.75, 20_000),
     Ratio("request", "callboard", "by hand", 0.30, 3_000),
     Ratio("publish", "callboard", "by hand", 0.85, 10_000),
-    Ratio("tracing", "callboard 1 %", "callboard", 0.54, 10_000),
+    Ratio("tracing", "callboard 1 %", "callboard", 0.44, 10_000),
 )
 
 
