@@ -85,8 +85,8 @@ async def test_everything_is_handled_and_the_stop_is_in_time(counter: Running, j
     begun = time.monotonic()
     counter.signal(signal.SIGTERM)
     assert await counter.ended() == 0
-    # A process needs a moment to end; the grace period itself is over by then.
-    assert time.monotonic() - begun < GRACE + 0.5
+    # The exporter would try for 10 s more. Two processes need a moment to end, on a busy machine too.
+    assert time.monotonic() - begun < GRACE + 2
 
 
 async def test_spans_are_bounded_and_the_end_says_how_many_are_lost(counter: Running) -> None:
