@@ -19,8 +19,8 @@ class BrokerDelivery(ABC):
     """A message that a mailbox handed over.
 
     Exactly one of `ack`, `nak` and `term` settles it; a second settlement does nothing. Settling is a
-    notification: it returns once it is on its way, behind all that was sent before, and a lost one means another delivery
-    of the same message.
+    notification: it returns once it is on its way, behind all that was sent before, and a lost one means another
+    delivery of the same message.
     Messages decode lazily: `message` may raise `ContentDecodeError`.
     """
 
