@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Self
 
@@ -145,8 +146,13 @@ class EmbeddedServer:
         self._current().process.join()
 
     def pause(self) -> None:
-        """Stop the server's clock (SIGSTOP): its connections stay open and nothing answers."""
+        """Stop the server's clock (SIGSTOP): its connections stay open and nothing answers.
+
+        Blocks until the server stands still, where that can be seen (in `/proc`): on a busy machine that takes a while.
+        """
         os.kill(self.pid, signal.SIGSTOP)
+        while not _stands_still(self.pid):
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """End a `pause()`."""
@@ -210,3 +216,16 @@ async def _has_jetstream(port: int) -> bool:
     finally:
         writer.close()
     return line.startswith(b"INFO ") and bool(json.loads(line[5:]).get("jetstream"))
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether every thread of a process has stopped or ended. Where there is no `/proc`, yes."""
+    return all(_state_of(status) in "TZX" for status in Path(f"/proc/{pid}/task").glob("*/stat"))
+
+
+def _state_of(status: Path) -> str:
+    """The letter for what a thread does, from its line `pid (name) LETTER ...`; empty for one that has ended."""
+    try:
+        return status.read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
