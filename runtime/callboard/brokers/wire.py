@@ -33,6 +33,8 @@ __all__ = [
     "decode",
     "encode",
     "format_time",
+    "header_block",
+    "headers_of",
     "is_plain",
     "named_identifier",
     "own_headers",
@@ -63,6 +65,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SYSTEM_NAMES = frozenset({"content-type", "xraceparent", *TRACE_HEADERS})
 _SYSTEM_PREFIXES = ("nats-", "callboard-")
 
+_PROTOCOL = "NATS/1.0"
 _PLAIN = frozenset({CONTENT_TYPE, VERSION, IDENTIFIER, MESSAGE_ID, *TRACE_HEADERS})
 _OURS = str(KNOWN_VERSION)
 
@@ -78,8 +81,7 @@ class Frame:
     @property
     def size(self) -> int:
         """Bytes of headers and body as the server counts them."""
-        lines = sum(len(name) + len(value.encode()) + 4 for name, value in self.headers.items())
-        return len(self.body) + lines + len("NATS/1.0\r\n\r\n")
+        return len(header_block(self.headers)) + len(self.body)
 
 
 def system_header(name: str) -> bool:
@@ -137,11 +139,45 @@ def _broken_rule(name: str, value: str) -> str:
     return ""
 
 
-def check_size(frame: Frame, max_payload: int) -> None:
-    """Raises `MessageTooLargeError` when the frame leaves no room for a dead letter; nothing was sent then."""
-    limit = max_payload - DEAD_LETTER_ROOM
-    if len(frame.body) > limit or frame.size > limit:
-        raise MessageTooLargeError(frame.topic, frame.size, limit)
+def check_size(frame: Frame, max_payload: int) -> bytes:
+    """The frame's headers as they are sent. Raises `MessageTooLargeError` when it leaves no room for a dead letter."""
+    headers = header_block(frame.headers)
+    size, limit = len(headers) + len(frame.body), max_payload - DEAD_LETTER_ROOM
+    if size > limit:
+        raise MessageTooLargeError(frame.topic, size, limit)
+    return headers
+
+
+def header_block(headers: Mapping[str, str]) -> bytes:
+    """Headers as they are sent. Line breaks in a value, which would begin another header, become spaces."""
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    text = f"{_PROTOCOL}\r\n{''.join(lines)}\r\n"
+    breaks = len(lines) + 2
+    if text.count("\n") != breaks or text.count("\r") != breaks:
+        return header_block({_one_line(name): _one_line(value) for name, value in headers.items()})
+    return text.encode()
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+def headers_of(block: bytes) -> dict[str, str]:
+    """Headers as they arrived, by name: of one that stands twice the last. The status of a message from the server itself
+    is in `Status`, the reason in `Description`. What is no header is left out; text that is no UTF-8 is replaced."""
+    first, *lines = block.decode(errors="replace").split("\r\n")
+    headers: dict[str, str] = {}
+    if len(first) > len(_PROTOCOL):
+        status, _, description = first[len(_PROTOCOL) :].strip().partition(" ")
+        headers["Status"] = status
+        if description:
+            headers["Description"] = description.strip()
+    for line in lines:
+        name, colon, value = line.partition(":")
+        name = name.strip()
+        if colon and name.isascii() and len(name.split()) == 1:
+            headers[name] = value.strip()
+    return headers
 
 
 def encode(

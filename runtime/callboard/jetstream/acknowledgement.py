@@ -11,10 +11,9 @@ from collections.abc import Mapping
 
 import msgspec
 from attrs import frozen
-from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError
 
-from callboard.brokers.wire import Frame, check_size
+from callboard.brokers.wire import Frame, check_size, header_block
 from callboard.errors import (
     ConnectionLostError,
     NoStreamError,
@@ -74,15 +73,18 @@ class _Answer:
     error: _Problem | None = None
 
 
-def _answer_of(message: Msg) -> _Answer | None:
+def _answer_of(body: bytes, headers: Mapping[str, str] | None) -> _Answer | None:
     """None when some other listener of the topic answered, and not the stream."""
-    if message.headers is not None and message.headers.get("Status") == "503":
+    if headers is not None and headers.get("Status") == "503":
         return _Answer()
     try:
-        answer = msgspec.json.decode(message.data, type=_Answer)
+        answer = _DECODER.decode(body)
     except msgspec.DecodeError:
         return None
     return answer if answer.stream or answer.error is not None else None
+
+
+_DECODER = msgspec.json.Decoder(_Answer)
 
 
 class AcknowledgedPublisher:
@@ -105,11 +107,14 @@ class AcknowledgedPublisher:
 
     async def publish(self, frame: Frame) -> PublishAck:
         """Store a frame; see `BrokerTransport.publish` for guarantees and errors."""
-        check_size(frame, self._connection.max_payload)
-        return await self.publish_raw(frame.topic, frame.body, frame.headers)
+        headers = check_size(frame, self._connection.max_payload)
+        return await self._store(frame.topic, frame.body, headers)
 
     async def publish_raw(self, subject: str, body: bytes, headers: Mapping[str, str] | None = None) -> PublishAck:
         """Like `publish`, for the system's own subjects."""
+        return await self._store(subject, body, header_block(headers) if headers else b"")
+
+    async def _store(self, subject: str, body: bytes, headers: bytes) -> PublishAck:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         pause = FIRST_PAUSE
@@ -128,19 +133,17 @@ class AcknowledgedPublisher:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _attempt(self, subject: str, body: bytes, headers: Mapping[str, str] | None) -> _Answer:
+    async def _attempt(self, subject: str, body: bytes, headers: bytes) -> _Answer:
         loop = asyncio.get_running_loop()
         self._count += 1
         token = str(self._count)
         future: asyncio.Future[_Answer] = loop.create_future()
         self._pending[token] = (future, loop.time() + ATTEMPT, subject)
         try:
-            await self._connection.client.publish(
-                subject,
-                body,
-                reply=f"{self._inbox}.{token}",
-                headers=headers,  # type: ignore[arg-type]
-            )
+            client = self._connection.client
+            if client.is_full:
+                await client.written()
+            client.send(subject, body, reply=f"{self._inbox}.{token}", headers=headers)
             return await future
         except OutboundBufferLimitError:
             raise _Again("not connected and the send buffer is full") from None
@@ -173,11 +176,11 @@ class AcknowledgedPublisher:
         if not streams:
             raise NoStreamError(subject)
 
-    async def _on_ack(self, message: Msg) -> None:
-        entry = self._pending.get(message.subject.rpartition(".")[2])
+    def _on_ack(self, subject: str, _: str, body: bytes, headers: dict[str, str] | None) -> None:
+        entry = self._pending.get(subject.rpartition(".")[2])
         if entry is None or entry[0].done():
             return
-        if (answer := _answer_of(message)) is not None:
+        if (answer := _answer_of(body, headers)) is not None:
             entry[0].set_result(answer)
 
     def _on_reconnect(self) -> None:

@@ -213,7 +213,7 @@ class JetStreamApi:
         self._connection.on_denied.append(listener)
         try:
             for subject in subjects:
-                await self._connection.client.publish(subject, b"-")
+                self._connection.client.send(subject, b"-")
             for stream in {stream for stream, _ in mailboxes}:
                 await self.call(f"STREAM.INFO.{stream}")
         except NatsError as error:

@@ -10,22 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Self
+from typing import Self
 from urllib.parse import ParseResult
 from uuid import uuid4
 
 from attrs import field, frozen
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.errors import ConnectionClosedError, OutboundBufferLimitError
 from nats.errors import Error as NatsError
 
 from callboard.backoff import Backoff
 from callboard.config import Config, NatsSettings, UrlRepr, secret_free
 from callboard.errors import CallboardError, NoServerError, PermissionDeniedError
-from callboard.jetstream.ackwriter import AckWriter
+from callboard.jetstream.client import Arrived, NatsClient
 from callboard.jetstream.credential import credentials_of
 from callboard.jetstream.listener import Listener
 from callboard.lifecycle import Resource
@@ -81,31 +78,6 @@ class ConnectionOptions:
         return cls(config.nats.servers or (DEFAULT_SERVER,), config.group, config.nats)
 
 
-class _OrderedClient(Client):
-    """A client that keeps the order of what is sent, and sends many acks at once. Both need what nats-py keeps private.
-
-    Its `flush()` and `drain()` write their PING ahead of what waits to be sent. The PONG then says nothing about that:
-    not that the server has it, nor, after an UNSUB, that no message follows.
-    """
-
-    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
-        if future is not None:  # somebody waits for its PONG
-            await self._flush_pending(force_flush=True)
-        await super()._send_ping(future)  # pyright: ignore[reportUnknownMemberType]
-
-    async def acknowledge(self, subjects: Sequence[str]) -> None:
-        """An empty message to each of these, as `publish` sends it: in one command."""
-        if self.is_closed:
-            raise ConnectionClosedError
-        commands = b"".join([b"PUB %s 0\r\n\r\n" % subject.encode() for subject in subjects])
-        if not self.is_connected and len(commands) + self._pending_data_size > self._max_pending_size:
-            raise OutboundBufferLimitError
-        self.stats["out_msgs"] += len(subjects)
-        await self._send_command(commands)
-        if self._flush_queue is not None and self._flush_queue.empty():
-            await self._flush_pending()
-
-
 class NatsConnection(Resource):
     """A connection that reconnects for ever and says when it did. What listens on it goes on listening.
 
@@ -116,8 +88,7 @@ class NatsConnection(Resource):
     def __init__(self, options: ConnectionOptions) -> None:
         super().__init__()
         self.options = options
-        self.client = _OrderedClient()
-        self._acks = AckWriter(self._write_acks)
+        self.client = NatsClient()
         self.on_reconnect: list[Callable[[], None]] = []
         self.on_denied: list[Callable[[str, str], None]] = []
         self._failed: asyncio.Future[None] | None = None
@@ -139,13 +110,12 @@ class NatsConnection(Resource):
         self._gone.clear()
         await self._open()
         await self.listen(_ignored, f"{self._probe}.*")
-        self._acks.start()
         self._watching = asyncio.create_task(self._watch(), name="callboard connection")
 
     async def _open(self) -> None:
         # Those that the cluster announced count too: the one that we were given may be the one that is away.
         self._servers = [*self.options.servers, *map(self._announced, self.client.discovered_servers)]
-        self.client = _OrderedClient()
+        self.client = NatsClient()
         self._failures = 0
         self._refused.clear()
         self._failed = asyncio.get_running_loop().create_future()
@@ -204,16 +174,8 @@ class NatsConnection(Resource):
         if tasks:
             await asyncio.wait(tasks)
         self._listeners.clear()
-        await self._acks.stop()
         await self._close()
         self._gone.set()
-
-    def ack(self, subject: str) -> None:
-        """Acknowledge the message with this acknowledgement subject, soon, and after all that was published before."""
-        self._acks.ack(subject)
-
-    async def _write_acks(self, subjects: Sequence[str]) -> None:
-        await self.client.acknowledge(subjects)
 
     async def _close(self) -> None:
         if not self.client.is_closed:
@@ -252,7 +214,7 @@ class NatsConnection(Resource):
             self._replace()
             return
         with suppress(NatsError):
-            await self.client.publish(f"{self._probe}.1")
+            self.client.send(f"{self._probe}.1")
 
     def _replace(self) -> None:
         if not self._leaving and (self._replacing is None or self._replacing.done()):
@@ -279,13 +241,10 @@ class NatsConnection(Resource):
         """A topic that nobody else uses; there is no need to be connected."""
         return f"_INBOX.{uuid4().hex}"
 
-    async def listen(
-        self, arrived: Callable[[Msg], Awaitable[None]], subject: str, *, denied: Callable[[], None] | None = None
-    ) -> Listener:
+    async def listen(self, arrived: Arrived, subject: str, *, denied: Callable[[], None] | None = None) -> Listener:
         """Hear everything on a subject; wildcards work.
 
-        `arrived` is called for one message at a time; it must not raise and should not wait. `denied` is called instead
-        of an error whenever the account may not listen there.
+        `denied` is called instead of an error whenever the account may not listen there.
         """
         listener = Listener(subject, arrived, self._forget, denied)
         self._listeners.append(listener)
@@ -375,7 +334,7 @@ async def _ended(connecting: asyncio.Task[None]) -> None:
         connecting.exception()
 
 
-async def _ignored(message: Msg) -> None:
+def _ignored(*message: object) -> None:
     """That it came is all that counts."""
 
 

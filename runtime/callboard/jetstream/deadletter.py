@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
 import msgspec
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from callboard.brokers.deadletter import DEAD_STREAM, DEAD_TOPIC, DeadLetter, DeadLetters, dead_letter_frame
 from callboard.brokers.letter import StoredLetter, read_letter
 from callboard.brokers.topic import matches
+from callboard.brokers.transport import ReplyFrame
 from callboard.errors import NoDeadLetterError, NoStreamError, PublishRefusedError, TopologyError
 from callboard.jetstream.acknowledgement import AcknowledgedPublisher
 from callboard.jetstream.api import ApiError, ConsumerInfo, JetStreamApi, UnavailableError
@@ -56,11 +56,11 @@ class JetStreamDeadLetters(DeadLetters):
         while position <= last:
             batch = await self._batch(position)
             for message in batch:
-                headers: Mapping[str, str] = message.headers or {}
+                headers = message.headers
                 position = int(headers["Nats-Sequence"]) + 1
                 if position - 1 > last:
                     return
-                if (letter := read_letter(position - 1, headers, message.data)) is not None:
+                if (letter := read_letter(position - 1, headers, message.body)) is not None:
                     yield letter
             if not batch:
                 return
@@ -103,16 +103,16 @@ class JetStreamDeadLetters(DeadLetters):
             )
         return int(info["state"]["last_seq"])
 
-    async def _batch(self, position: int) -> list[Msg]:
+    async def _batch(self, position: int) -> list[ReplyFrame]:
         """Messages from this sequence on, oldest first; none when there are no more."""
         for _ in range(TRIES):
             if (batch := await self._try_batch(position)) is not None:
                 return batch
         raise UnavailableError(f"DIRECT.GET.{DEAD_STREAM}", "the answer broke off")
 
-    async def _try_batch(self, position: int) -> list[Msg] | None:
+    async def _try_batch(self, position: int) -> list[ReplyFrame] | None:
         """None when an answer broke off at its beginning. One that broke off later is a shorter batch."""
-        arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        arrived: asyncio.Queue[ReplyFrame] = asyncio.Queue()
         inbox = self._connection.new_inbox()
         request = {
             "seq": position,
@@ -120,23 +120,27 @@ class JetStreamDeadLetters(DeadLetters):
             "max_bytes": BATCH_BYTES,
             "next_by_subj": f"{DEAD_TOPIC}.>",
         }
-        batch: list[Msg] = []
+        batch: list[ReplyFrame] = []
+
+        def arrive(_subject: str, _reply: str, body: bytes, headers: dict[str, str] | None) -> None:
+            arrived.put_nowait(ReplyFrame(headers or {}, body))
+
         try:
-            subscription = await self._connection.listen(arrived.put, f"{inbox}.*")
+            subscription = await self._connection.listen(arrive, f"{inbox}.*")
             try:
                 subject = f"$JS.API.DIRECT.GET.{DEAD_STREAM}"
-                await self._connection.client.publish(subject, msgspec.json.encode(request), reply=f"{inbox}.1")
-                while "Nats-Sequence" in ((message := await _next(arrived)).headers or {}):
+                self._connection.client.send(subject, msgspec.json.encode(request), reply=f"{inbox}.1")
+                while "Nats-Sequence" in ((message := await _next(arrived)).headers):
                     batch.append(message)
             finally:
                 await subscription.unsubscribe()
         except (NatsError, TimeoutError):
             return batch or None
-        ended = (message.headers or {}).get("Status") in {"204", "404"}
+        ended = message.headers.get("Status") in {"204", "404"}
         return batch if ended or batch else None
 
 
-async def _next(arrived: asyncio.Queue[Msg]) -> Msg:
+async def _next(arrived: asyncio.Queue[ReplyFrame]) -> ReplyFrame:
     async with asyncio.timeout(PATIENCE):
         return await arrived.get()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Mapping
 
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from callboard.brokers.delivery import BrokerDelivery
@@ -25,16 +25,24 @@ class JetStreamDelivery(BrokerDelivery):
 
     __slots__ = ("_ack_subject", "_connection")
 
-    def __init__(self, connection: NatsConnection, message: Msg, now: float) -> None:
+    def __init__(
+        self,
+        connection: NatsConnection,
+        subject: str,
+        reply: str,
+        body: bytes,
+        headers: Mapping[str, str] | None,
+        now: float,
+    ) -> None:
         # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>
         # $JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.… (servers with a domain; may have more at the end)
-        tokens = message.reply.split(".")
+        tokens = reply.split(".")
         offset = 0 if len(tokens) == _V1_TOKENS else 2
         # Positional: by name it takes 0.3 microseconds more.
         super().__init__(
-            message.subject,
-            message.headers,
-            message.data,
+            subject,
+            headers,
+            body,
             tokens[2 + offset],
             int(tokens[5 + offset]),
             int(tokens[4 + offset]),
@@ -43,7 +51,7 @@ class JetStreamDelivery(BrokerDelivery):
             int(tokens[7 + offset]),
         )
         self._connection = connection
-        self._ack_subject = message.reply
+        self._ack_subject = reply
 
     @property
     def token(self) -> str:
@@ -52,7 +60,10 @@ class JetStreamDelivery(BrokerDelivery):
     async def ack(self) -> None:
         if not self.settled:
             self.settled = True
-            self._connection.ack(self._ack_subject)
+            try:
+                self._connection.client.acknowledge(self._ack_subject)
+            except NatsError as error:
+                self._lost(error)
 
     async def nak(self, delay: float = 0.0) -> None:
         await self._settle(b'-NAK {"delay": %d}' % round(delay * 1e9) if delay > 0 else b"-NAK")
@@ -63,20 +74,23 @@ class JetStreamDelivery(BrokerDelivery):
     async def in_progress(self) -> None:
         # While there is no connection nothing reaches the server in time: then the lease may run out.
         if not self.settled and self._connection.client.is_connected:
-            await self._send(b"+WPI")
+            self._send(b"+WPI")
             self.touched = asyncio.get_running_loop().time()
 
     async def _settle(self, payload: bytes) -> None:
         if not self.settled:
             self.settled = True
-            await self._send(payload)
+            self._send(payload)
 
-    async def _send(self, payload: bytes) -> None:
+    def _send(self, payload: bytes) -> None:
         try:
-            await self._connection.client.publish(self._ack_subject, payload)
+            self._connection.client.send(self._ack_subject, payload)
         except NatsError as error:
-            # Lost settlements are safe: the lease runs out and the message is delivered again.
-            logger.warning("settlement of message %s of %s is lost: %s", self.sequence, self.durable, error)
+            self._lost(error)
+
+    def _lost(self, error: NatsError) -> None:
+        # That is safe: the lease runs out and the message is delivered again.
+        logger.warning("settlement of message %s of %s is lost: %s", self.sequence, self.durable, error)
 
 
 def origin_of(token: str) -> tuple[str, int] | None:

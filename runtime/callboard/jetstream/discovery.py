@@ -18,7 +18,6 @@ from uuid import uuid4
 
 import msgspec
 from attrs import field, frozen
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.micro.service import EndpointInfo, EndpointStats, ServiceInfo, ServicePing, ServiceStats
 
@@ -124,19 +123,16 @@ class Discovery:
             self._told = True
             logger.info("the account may not subscribe to %s: tools such as 'nats micro ls' list no actors", REQUESTS)
 
-    # Called by nats-py: must not raise.
-
-    async def _on_request(self, message: Msg) -> None:
-        try:
-            _, verb, *wanted = message.subject.split(".")
-            for service in self._services:
-                answer = service.answer(verb) if wanted == [service.name, service.identifier][: len(wanted)] else None
-                if answer is not None:
-                    await self._connection.client.publish(message.reply, msgspec.json.encode(answer))
-        except NatsError as error:
-            logger.debug("%s is not answered: %s", message.subject, error)
-        except Exception:
-            logger.exception("%s cannot be answered", message.subject)
+    def _on_request(self, subject: str, reply: str, *_content: object) -> None:
+        _, verb, *wanted = subject.split(".")
+        for service in self._services:
+            answer = service.answer(verb) if wanted == [service.name, service.identifier][: len(wanted)] else None
+            if answer is None:
+                continue
+            try:
+                self._connection.client.send(reply, msgspec.json.encode(answer))
+            except NatsError as error:
+                logger.debug("%s is not answered: %s", subject, error)
 
 
 def discovery_name(text: str) -> str:

@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+
+from callboard.jetstream.client import Arrived, NatsClient
 
 __all__ = ["Listener"]
 
@@ -25,14 +25,14 @@ _DRAINING: set[asyncio.Future[None]] = set()
 class Listener:
     """Hears everything on `subject`, one message after the other, until it is drained or unsubscribed.
 
-    `arrived` must not raise and should not wait. `left` is called when it listens no more; `denied`, if there is one,
-    whenever the server does not let it listen: not to hear anything is then no error.
+    `arrived` is called by the task that reads from the network. `left` is called when it listens no more; `denied`, if
+    there is one, whenever the server does not let it listen: not to hear anything is then no error.
     """
 
     def __init__(
         self,
         subject: str,
-        arrived: Callable[[Msg], Awaitable[None]],
+        arrived: Arrived,
         left: Callable[[Listener], None],
         denied: Callable[[], None] | None = None,
     ) -> None:
@@ -40,15 +40,13 @@ class Listener:
         self.denied = denied
         self._arrived = arrived
         self._left = left
-        self._client: Client | None = None
+        self._client: NatsClient | None = None
         self._subscription: Subscription | None = None
 
-    async def attach(self, client: Client) -> None:
+    async def attach(self, client: NatsClient) -> None:
         """Listen on this connection, instead of the one before. Raises what nats-py raises."""
         self._client = client
-        self._subscription = await client.subscribe(  # pyright: ignore[reportUnknownMemberType]
-            self.subject, cb=self._arrived
-        )
+        self._subscription = await client.hear(self.subject, self._arrived)
 
     async def unsubscribe(self) -> None:
         """Listen no more. Idempotent."""

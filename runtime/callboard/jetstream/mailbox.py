@@ -10,11 +10,10 @@ import asyncio
 import logging
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 
 import msgspec
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from callboard.brokers.intake import MAX_BYTES, Intake, Lane
@@ -179,18 +178,18 @@ class JetStreamMailbox:
                     await asyncio.sleep(self._pause)
                 if self._suspect:
                     await self._heal()
-                await self._pull()
+                self._pull()
         except Exception as error:  # noqa: BLE001 - the actor's crash, told to its supervisor
             self._on_crash(error)
 
-    async def _pull(self) -> None:
+    def _pull(self) -> None:
         room = self._lane.room - self._owed if self._lane is not None else 0
         while room > 0:
             batch = min(room, self._most)
             room -= batch
-            await self._ask(batch)
+            self._ask(batch)
 
-    async def _ask(self, batch: int) -> None:
+    def _ask(self, batch: int) -> None:
         self._count += 1
         number = str(self._count)
         if not self._pulls:  # the server owed nothing until now, not even a sign of life
@@ -201,7 +200,7 @@ class JetStreamMailbox:
         if batch > 1:  # how large they will be is a guess; one message always fits
             request["max_bytes"] = max(MAX_BYTES, self._connection.max_payload)
         try:
-            await self._connection.client.publish(
+            self._connection.client.send(
                 f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self.durable}",
                 msgspec.json.encode(request),
                 reply=f"{self._inbox}.{number}",
@@ -259,19 +258,15 @@ class JetStreamMailbox:
         self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE) if after_pause else 0.0
         self._wanted.set()
 
-    # What arrives. Called by nats-py, one at a time: must not raise, must not wait.
+    # What arrives. On the hot path.
 
-    async def _on_message(self, message: Msg) -> None:
-        try:
-            now = monotonic()
-            self._seen = now
-            self._patience = 1
-            if message.reply.startswith("$JS.ACK."):
-                self._take(JetStreamDelivery(self._connection, message, now))
-            else:
-                self._on_status(message)
-        except Exception:
-            logger.exception("a message for %s could not be read", self.durable)
+    def _on_message(self, subject: str, reply: str, body: bytes, headers: dict[str, str] | None) -> None:
+        self._seen = now = monotonic()
+        self._patience = 1
+        if reply.startswith("$JS.ACK."):
+            self._take(JetStreamDelivery(self._connection, subject, reply, body, headers, now))
+        else:
+            self._on_status(subject, headers or {})
 
     def _take(self, delivery: JetStreamDelivery) -> None:
         self._pause = 0.0
@@ -288,14 +283,13 @@ class JetStreamMailbox:
         if self._lane is not None:
             self._lane.offer(delivery)
 
-    def _on_status(self, message: Msg) -> None:
-        headers = message.headers or {}
+    def _on_status(self, subject: str, headers: Mapping[str, str]) -> None:
         status = headers.get("Status", "")
         self._answered = True
         if status == "100":
             self._end_alarm()
             return
-        self._owed -= self._pulls.pop(message.subject.rpartition(".")[2], 0)
+        self._owed -= self._pulls.pop(subject.rpartition(".")[2], 0)
         reason = headers.get("Description", "")
         if status in {"404", "408"} or "MaxBytes" in reason or reason == "Batch Completed":
             self._pull_again()

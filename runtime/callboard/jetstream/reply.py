@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from nats.aio.msg import Msg
-
 from callboard.brokers.transport import ReplyBox, ReplyFrame
 from callboard.jetstream.connection import NatsConnection
 
@@ -27,9 +25,9 @@ class JetStreamReplyBox(ReplyBox):
     def close(self) -> None:
         self._boxes.forget(self._token)
 
-    def put(self, message: Msg) -> None:
+    def put(self, reply: ReplyFrame) -> None:
         """Take a reply in."""
-        self._replies.put_nowait(ReplyFrame(message.headers or {}, message.data))
+        self._replies.put_nowait(reply)
 
 
 class ReplyBoxes:
@@ -61,7 +59,7 @@ class ReplyBoxes:
         """Stop listening for one."""
         self._boxes.pop(token, None)
 
-    async def _on_reply(self, message: Msg) -> None:
-        box = self._boxes.get(message.subject.rpartition(".")[2])
+    def _on_reply(self, subject: str, _: str, body: bytes, headers: dict[str, str] | None) -> None:
+        box = self._boxes.get(subject.rpartition(".")[2])
         if box is not None:
-            box.put(message)
+            box.put(ReplyFrame(headers or {}, body))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from attrs import frozen
+
+from callboard.brokers.wire import headers_of
 
 __all__ = ["StoredMessage", "nanoseconds"]
 
@@ -26,11 +27,8 @@ class StoredMessage:
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Self:
-        """From the answer of `STREAM.MSG.GET`, with the headers that nats-py would read: of one that stands twice the
-        last counts, and one without a name, or with white space in it, does not."""
-        lines = b64decode(message.get("hdrs") or "").decode(errors="replace").split("\r\n")[1:]
-        pairs = (line.partition(":") for line in lines if ":" in line)
-        headers = {name: value.strip() for name, _, value in pairs if name and not re.search(r"\s", name)}
+        """From the answer of `STREAM.MSG.GET`."""
+        headers = headers_of(b64decode(message.get("hdrs") or ""))
         body = b64decode(message.get("data") or "")
         return cls(message["subject"], message["seq"], headers, body, nanoseconds(message["time"]))
 

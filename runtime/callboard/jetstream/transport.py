@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Self
 
 from attrs import evolve
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from callboard.brokers import wire
@@ -132,9 +131,12 @@ class JetStreamTransport(BrokerTransport):
         return Receipt(frame.topic, frame.headers.get(wire.IDENTIFIER, ""), ack.stream, ack.sequence, ack.duplicate)
 
     async def send(self, frame: Frame) -> None:
-        check_size(frame, self._connection.max_payload)
+        headers = check_size(frame, self._connection.max_payload)
+        client = self._connection.client
+        if client.is_full:
+            await client.written()
         try:
-            await self._connection.client.publish(frame.topic, frame.body, headers=frame.headers)
+            client.send(frame.topic, frame.body, headers=headers)
         except NatsError as error:
             raise PublishUnknownError(frame.topic, 0.0, str(error)) from error
 
@@ -187,10 +189,8 @@ class JetStreamTransport(BrokerTransport):
         if found is None:
             return None
         stored = StoredMessage.of(found["message"])
-        message = Msg(
-            self._connection.client, stored.topic, reply=token, data=stored.body, headers=dict(stored.headers)
-        )
-        return JetStreamDelivery(self._connection, message, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        return JetStreamDelivery(self._connection, stored.topic, token, stored.body, stored.headers, now)
 
     def watch(self, tick: Tick) -> Callable[[], None]:
         return self._keeper.watch(tick)
