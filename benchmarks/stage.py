@@ -44,7 +44,7 @@ class Stage:
         """A stream that nobody used before, with messages in it; it is deleted afterwards."""
         name = f"BENCH{next(self._numbers)}"
         subject = name.lower()
-        await self._stream.add_stream(name=name, subjects=[subject, f"{subject}.>"])
+        await self._stream.add_stream(name=name, subjects=[subject, f"{subject}.>"], allow_msg_ttl=True)
         try:
             await self._fill(f"{subject}.departed", waiting)
             yield name

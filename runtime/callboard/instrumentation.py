@@ -32,6 +32,7 @@ __all__ = [
 TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
 """W3C Trace Context and Baggage: the only trace headers that are written."""
 
+_INITIALS = "TtBbXx"
 _NOTHING: Mapping[str, str] = {}
 _Result = TypeVar("_Result")
 _PASSED_ON: ContextVar[Mapping[str, str]] = ContextVar("callboard_passed_on_trace", default=_NOTHING)
@@ -156,6 +157,8 @@ def trace_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name, value in headers.items():
+        if name[:1] not in _INITIALS:  # most headers
+            continue
         lower = name.lower()
         if lower in TRACE_HEADERS:
             if value.isprintable():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import asyncio
+from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Self
 
-from attrs import frozen
+from attrs import define, frozen
 
 from callboard.brokers.attempts import Attempts
 from callboard.brokers.deadletter import DeadLetters
@@ -37,7 +39,7 @@ class Receipt:
     """Whether the stream held the same message already; it then keeps the first copy."""
 
 
-@frozen
+@define
 class ReplyFrame:
     """A reply as it came in."""
 
@@ -45,18 +47,33 @@ class ReplyFrame:
     body: bytes
 
 
-class ReplyBox(ABC):
-    """A private reply topic that nobody else listens on."""
+class ReplyBox:
+    """A private reply topic that nobody else listens on. A transport puts in what arrives; one reader at a time."""
 
-    topic: str
+    __slots__ = ("_arrived", "_close", "_replies", "topic")
 
-    @abstractmethod
+    def __init__(self, topic: str, close: Callable[[], object]) -> None:
+        self.topic = topic
+        self._close = close
+        self._replies: deque[ReplyFrame] = deque()
+        self._arrived: asyncio.Future[None] | None = None
+
+    def put(self, reply: ReplyFrame) -> None:
+        """Take a reply in."""
+        self._replies.append(reply)
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
     async def get(self) -> ReplyFrame:
-        """The next reply. Cancelling loses nothing. Raises `ConnectionLostError`."""
+        """The next reply. Cancelling loses nothing."""
+        while not self._replies:
+            self._arrived = asyncio.get_running_loop().create_future()
+            await self._arrived
+        return self._replies.popleft()
 
-    @abstractmethod
     def close(self) -> None:
         """Stop listening: what comes later reaches nobody."""
+        self._close()
 
 
 @frozen

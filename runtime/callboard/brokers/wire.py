@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
-from attrs import frozen
+from attrs import define
 
 from callboard.brokers.topic import check_reply_topic, check_topic
 from callboard.codec import JSON, Codec, codec_for
@@ -31,7 +31,9 @@ __all__ = [
     "check_headers",
     "check_size",
     "decode",
+    "decode_payload",
     "encode",
+    "encode_reply",
     "format_time",
     "header_block",
     "headers_of",
@@ -66,11 +68,13 @@ _SYSTEM_NAMES = frozenset({"content-type", "xraceparent", *TRACE_HEADERS})
 _SYSTEM_PREFIXES = ("nats-", "callboard-")
 
 _PROTOCOL = "NATS/1.0"
-_PLAIN = frozenset({CONTENT_TYPE, VERSION, IDENTIFIER, MESSAGE_ID, *TRACE_HEADERS})
+_PLAIN = frozenset(
+    {CONTENT_TYPE, VERSION, IDENTIFIER, MESSAGE_ID, REPLY_TOPIC, REPLY_VIA, DEADLINE, TTL, *TRACE_HEADERS}
+)
 _OURS = str(KNOWN_VERSION)
 
 
-@frozen
+@define
 class Frame:
     """A message as it goes over the wire."""
 
@@ -86,6 +90,8 @@ class Frame:
 
 def system_header(name: str) -> bool:
     """Whether a header belongs to the system: never taken from users, never copied on as theirs."""
+    if name in _PLAIN:
+        return True
     lower = name.lower()
     return lower in _SYSTEM_NAMES or lower.startswith(_SYSTEM_PREFIXES)
 
@@ -96,7 +102,7 @@ def own_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_plain(headers: Mapping[str, str]) -> bool:
-    """Whether all headers are the system's, and none has to be read before the content: nobody waits for a reply."""
+    """Whether all headers are the system's, and none of them changes what the content means."""
     return headers.keys() <= _PLAIN and headers.get(VERSION, _OURS) == _OURS
 
 
@@ -163,8 +169,8 @@ def _one_line(text: str) -> str:
 
 
 def headers_of(block: bytes) -> dict[str, str]:
-    """Headers as they arrived, by name: of one that stands twice the last. The status of a message from the server itself
-    is in `Status`, the reason in `Description`. What is no header is left out; text that is no UTF-8 is replaced."""
+    """Headers as they arrived, by name: of one that stands twice the last. The status of a message from the server
+    itself is in `Status`, the reason in `Description`. What is no header is left out; what is no UTF-8 is replaced."""
     first, *lines = block.decode(errors="replace").split("\r\n")
     headers: dict[str, str] = {}
     if len(first) > len(_PROTOCOL):
@@ -174,9 +180,10 @@ def headers_of(block: bytes) -> dict[str, str]:
             headers["Description"] = description.strip()
     for line in lines:
         name, colon, value = line.partition(":")
-        name = name.strip()
-        if colon and name.isascii() and len(name.split()) == 1:
+        if name in _PLAIN:  # most of them
             headers[name] = value.strip()
+        elif colon and name.isascii() and len(name.split()) == 1:
+            headers[name.strip()] = value.strip()
     return headers
 
 
@@ -193,13 +200,8 @@ def encode(
     deadline, another `Nats-Msg-Id`). Raises `TopicError`, `HeaderError` or `ContentEncodeError`.
     """
     topic = check_reply_topic(message.topic) if message.topic.startswith("_") else check_topic(message.topic)
-    headers = check_headers(message.headers, codec.content_type)
-    headers[CONTENT_TYPE] = codec.content_type
-    headers[IDENTIFIER] = identifier = str(message.identifier)
-    headers[MESSAGE_ID] = f"{identifier}:{topic}"
-    headers[VERSION] = str(KNOWN_VERSION)
-    if message.status != 200:
-        headers[STATUS] = str(int(message.status))
+    identifier = str(message.identifier)
+    headers = _described(message.headers, codec, identifier, f"{identifier}:{topic}", message.status)
     if isinstance(message, BrokerMessageV1) and message.strategy is not BrokerMessageV1Strategy.UNICAST:
         headers[STRATEGY] = message.strategy.value
     if message.reply_topic:
@@ -211,6 +213,26 @@ def encode(
     return Frame(topic, headers, codec.encode(message.content))
 
 
+def encode_reply(
+    topic: str, content: object, headers: Mapping[str, str], status: int, identifier: str, message_id: str
+) -> Frame:
+    """An answer ready for the wire, without a message in between: `identifier` is the request's. Raises as `encode`."""
+    sent = _described(headers, JSON, identifier, message_id, status)
+    return Frame(check_reply_topic(topic), sent, JSON.encode(content))
+
+
+def _described(own: Mapping[str, str], codec: Codec, identifier: str, message_id: str, status: int) -> dict[str, str]:
+    """A message's own headers, and those that every message has."""
+    headers = check_headers(own, codec.content_type)
+    headers[CONTENT_TYPE] = codec.content_type
+    headers[IDENTIFIER] = identifier
+    headers[MESSAGE_ID] = message_id
+    headers[VERSION] = _OURS
+    if status != 200:
+        headers[STATUS] = str(int(status))
+    return headers
+
+
 def decode(
     topic: str, headers: Mapping[str, str], body: bytes, identifier: UUID | Callable[[], UUID]
 ) -> BrokerMessageV1:
@@ -220,21 +242,27 @@ def decode(
     wants it (deriving or parsing one costs 2 to 5 microseconds). Raises `ContentDecodeError` for a status or version
     that is no number, and for an unknown content type. A greater version is read as the newest known one.
     """
+    payload = decode_payload(headers, body)
     if not headers:
-        payload = BrokerMessageV1Payload(wire=WireContent(body, JSON))
         return BrokerMessageV1(topic, payload, identifier=identifier)
-    _number(headers, VERSION)
-    payload = BrokerMessageV1Payload(
-        headers=own_headers(headers),
-        status=_number(headers, STATUS),
-        wire=WireContent(body, codec_for(_content_type(headers))),
-    )
     return BrokerMessageV1(
         topic,
         payload,
         identifier=(named_identifier(headers) or identifier) if isinstance(identifier, UUID) else identifier,
         strategy=_strategy(headers),
         reply_topic=headers.get(REPLY_TOPIC),
+    )
+
+
+def decode_payload(headers: Mapping[str, str], body: bytes) -> BrokerMessageV1Payload:
+    """What a message carries. Raises as `decode`."""
+    if not headers:
+        return BrokerMessageV1Payload(wire=WireContent(body, JSON))
+    _number(headers, VERSION)
+    return BrokerMessageV1Payload(
+        headers=own_headers(headers),
+        status=_number(headers, STATUS),
+        wire=WireContent(body, codec_for(_content_type(headers))),
     )
 
 
@@ -278,7 +306,9 @@ def _strategy(headers: Mapping[str, str]) -> BrokerMessageV1Strategy:
 
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC, to the microsecond."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def parse_time(text: str | None) -> datetime | None:

@@ -127,7 +127,7 @@ class Board:
         span = self._instrumentation.request(topic, message.identifier)
         try:
             async with asyncio.timeout(seconds):
-                reply = await self._exchange(message, span, deadline)
+                reply = await self._exchange(message, span, deadline, seconds)
         except TimeoutError as error:
             span.fail("RequestTimeoutError")
             raise RequestTimeoutError(topic, seconds) from error
@@ -140,21 +140,21 @@ class Board:
         finally:
             span.end()
 
-    async def _exchange(self, message: BrokerMessage, span: Span, deadline: datetime) -> ReplyFrame:
+    async def _exchange(self, message: BrokerMessage, span: Span, deadline: datetime, seconds: float) -> ReplyFrame:
         await self._transport.check_handled(message.topic)
         box = self._transport.reply_box()
         try:
-            left = (deadline - self._transport.clock.now()).total_seconds()
+            identifier = str(message.identifier)
             system = {
-                wire.MESSAGE_ID: f"{message.identifier}:{box.topic}",
+                wire.MESSAGE_ID: f"{identifier}:{box.topic}",
                 wire.REPLY_TOPIC: box.topic,
                 wire.REPLY_VIA: "core",
                 wire.DEADLINE: wire.format_time(deadline),
-                wire.TTL: str(max(1, round(left)) + TTL_MARGIN),
+                wire.TTL: str(max(1, round(seconds)) + TTL_MARGIN),
             }
             receipt = await self._transport.publish(wire.encode(message, carrier=span.carrier, system=system))
             span.sent(system[wire.MESSAGE_ID], receipt.stream, receipt.sequence)
-            return await _matching(box, message.identifier)
+            return await _matching(box, identifier)
         finally:
             box.close()
 
@@ -175,38 +175,37 @@ class Board:
         return uuid4() if current is None else current.output_identifier(topic, JSON.encode(content), headers)
 
 
-async def _matching(box: ReplyBox, identifier: UUID) -> ReplyFrame:
+async def _matching(box: ReplyBox, identifier: str) -> ReplyFrame:
     """The reply to this request; one with another identifier is not for us."""
-    wanted = str(identifier)
     while True:
         reply = await box.get()
-        if reply.headers.get(wire.IDENTIFIER, wanted) == wanted:
+        if reply.headers.get(wire.IDENTIFIER, identifier) == identifier:
             return reply
 
 
 def _answer(topic: str, reply: ReplyFrame, returns: Any, span: Span) -> Any:
-    message = wire.decode(topic, reply.headers, reply.body, uuid4())
-    if message.ok:
+    payload = wire.decode_payload(reply.headers, reply.body)
+    if payload.ok:
         try:
-            return message.content if returns is None else message.content_as(returns)
+            return payload.content if returns is None else payload.content_as(returns)
         except ContentDecodeError as misfit:
             raise ReplyContentError(topic, str(misfit)) from misfit
-    error = _remote_error(topic, message)
+    error = _remote_error(topic, payload)
     span.fail(error.type or "RemoteError", error.message)
     raise error
 
 
-def _remote_error(topic: str, message: BrokerMessageV1) -> RemoteError:
+def _remote_error(topic: str, answer: BrokerMessageV1Payload) -> RemoteError:
     """The error that an error reply stands for, as far as its content says."""
     try:
-        detail = message.content["error"]
+        detail = answer.content["error"]
         return RemoteError(
             topic,
-            status=message.status,
+            status=answer.status,
             type=str(detail["type"]),
             message=str(detail["message"]),
             retryable=bool(detail.get("retryable", False)),
-            content=message.content,
+            content=answer.content,
         )
     except (ContentDecodeError, KeyError, TypeError, AttributeError):
-        return RemoteError(topic, status=message.status, message="the reply names no error")
+        return RemoteError(topic, status=answer.status, message="the reply names no error")

@@ -31,17 +31,19 @@ Arrived = Callable[[str, str, bytes, "dict[str, str] | None"], None]
 class NatsClient(Client):
     """A client for plain functions: `hear` calls one for each message, `send` waits for nothing.
 
-    Also keeps the order of what is sent: nats-py's `flush()` and `drain()` write their PING ahead of what waits. The PONG
-    then says nothing about that: not that the server has it, nor, after an UNSUB, that no message follows.
+    Also keeps the order of what is sent: nats-py's `flush()` and `drain()` write their PING ahead of what waits. The
+    PONG then says nothing about that: not that the server has it, nor, after an UNSUB, that no message follows.
     """
 
-    # All that is used of nats-py's private parts stands in this module.
+    # What this uses of nats-py's private parts is used nowhere else.
 
     def __init__(self) -> None:
         super().__init__()
         self.hearing: dict[bytes, Arrived] = {}
         """By number of the subscription, as messages name it."""
         self._ps = _Reader(self)
+        self._written: asyncio.Future[None] | None = None
+        """Nobody waits for what is given to nats-py's flusher here."""
 
     async def hear(self, subject: str, arrived: Arrived) -> Subscription:
         """Have `arrived` called for everything on a subject. It must not wait; what it raises is logged.
@@ -51,7 +53,7 @@ class NatsClient(Client):
         number = b"%d" % (self._sid + 1)
         self.hearing[number] = arrived
         try:
-            return await self.subscribe(subject)
+            return await self.subscribe(subject)  # pyright: ignore[reportUnknownMemberType]
         except BaseException:
             self.hearing.pop(number, None)
             raise
@@ -86,7 +88,10 @@ class NatsClient(Client):
         self._pending.append(command)
         self._pending_data_size = size
         if self._flush_queue is not None and self._flush_queue.empty() and self.is_connected:
-            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+            if self._written is None:
+                self._written = asyncio.get_running_loop().create_future()
+                self._written.set_result(None)
+            self._flush_queue.put_nowait(self._written)
 
     def acknowledge(self, subject: str) -> None:
         """Send an empty message to the subject that came with a message. Raises as `send` does."""
@@ -159,7 +164,7 @@ class _Reader(Parser):
         reply = fields[3] if len(fields) > (5 if headers else 4) else b""
         arrived = self._client.hearing.get(fields[2])
         if arrived is None:
-            await self._client._process_msg(  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+            await self._client._process_msg(  # noqa: SLF001 # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
                 _number(fields, 2), fields[1], reply, body, headers
             )
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import monotonic
 from typing import Self
 
 from attrs import evolve
@@ -44,8 +45,8 @@ MESSAGE_TTL_DISABLED = 10166
 REMEMBERED_TOPICS = 10_000
 NOTE_PERIOD = 3.0
 """Seconds between two records of how far mailboxes have come."""
-HANDLED_FOR = 10.0
-"""Seconds for which "somebody handles this topic" is believed without asking again."""
+REMEMBERED_FOR = 10.0
+"""Seconds for which what is known of a topic is believed without asking again."""
 
 
 class JetStreamTransport(BrokerTransport):
@@ -65,6 +66,9 @@ class JetStreamTransport(BrokerTransport):
         self._keeper.watch(self._tick)
         self._mailboxes: set[JetStreamMailbox] = set()
         self._handled: dict[str, float] = {}
+        """Topics that somebody handles, and until when that is believed."""
+        self._keeps_all: dict[str, float] = {}
+        """Likewise, whose stream lets no message say how long it is kept."""
         self._survey = Survey(self._connection, self._api, lambda: self.statistics)
         self._discovery = Discovery(self._connection, self._streams)
         self._tasks: list[asyncio.Task[None]] = []
@@ -120,14 +124,16 @@ class JetStreamTransport(BrokerTransport):
         return ()
 
     async def publish(self, frame: Frame) -> Receipt:
+        if wire.TTL in frame.headers and self._keeps_all.get(frame.topic, 0.0) > monotonic():
+            frame = _without_ttl(frame)
         try:
             ack = await self._publisher.publish(frame)
         except PublishRefusedError as refusal:
             if refusal.code != MESSAGE_TTL_DISABLED or wire.TTL not in frame.headers:
                 raise
             # An operator's stream; ours allow it. The message then stays as long as the stream keeps all others.
-            headers = {name: value for name, value in frame.headers.items() if name != wire.TTL}
-            ack = await self._publisher.publish(evolve(frame, headers=headers))
+            _remember(self._keeps_all, frame.topic)
+            ack = await self._publisher.publish(_without_ttl(frame))
         return Receipt(frame.topic, frame.headers.get(wire.IDENTIFIER, ""), ack.stream, ack.sequence, ack.duplicate)
 
     async def send(self, frame: Frame) -> None:
@@ -150,8 +156,7 @@ class JetStreamTransport(BrokerTransport):
         return self._boxes.holds(reply_topic)
 
     async def check_handled(self, topic: str) -> None:
-        now = asyncio.get_running_loop().time()
-        if self._handled.get(topic, 0.0) > now:
+        if self._handled.get(topic, 0.0) > monotonic():
             return
         streams = await self._api.streams_touching(topic)
         if not streams:
@@ -159,9 +164,7 @@ class JetStreamTransport(BrokerTransport):
         consumers = await self._api.consumers(streams[0])
         if not any(answers(consumer, topic) for consumer in consumers):
             raise NoHandlerError(topic)
-        if len(self._handled) >= REMEMBERED_TOPICS:
-            self._handled.clear()
-        self._handled[topic] = now + HANDLED_FOR
+        _remember(self._handled, topic)
 
     async def prepare(self, topology: Topology) -> None:
         await self._topology.prepare(topology.mailboxes, topology.publishes)
@@ -189,11 +192,20 @@ class JetStreamTransport(BrokerTransport):
         if found is None:
             return None
         stored = StoredMessage.of(found["message"])
-        now = asyncio.get_running_loop().time()
-        return JetStreamDelivery(self._connection, stored.topic, token, stored.body, stored.headers, now)
+        return JetStreamDelivery(self._connection, stored.topic, token, stored.body, stored.headers, monotonic())
 
     def watch(self, tick: Tick) -> Callable[[], None]:
         return self._keeper.watch(tick)
 
     async def wait_closed(self) -> None:
         await self._connection.wait_closed()
+
+
+def _remember(known: dict[str, float], topic: str) -> None:
+    if len(known) >= REMEMBERED_TOPICS:
+        known.clear()
+    known[topic] = monotonic() + REMEMBERED_FOR
+
+
+def _without_ttl(frame: Frame) -> Frame:
+    return evolve(frame, headers={name: value for name, value in frame.headers.items() if name != wire.TTL})

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from math import inf
+from typing import Any
 
 from callboard.brokers import wire
 from callboard.brokers.delivery import BrokerDelivery
@@ -69,10 +70,7 @@ async def respond(
     )
     try:
         response = await action.perform(message, stage)
-        if not wanted:
-            return response
-        headers = {**(REQUEST_HEADERS_CONTEXT_VAR.get() or {}), **(response.headers or {})}
-        return BrokerResponse(response.content, status=response.status, headers=headers)
+        return _with_headers(response) if wanted else response
     finally:
         CURRENT.reset(tokens[0])
         REQUEST_HEADERS_CONTEXT_VAR.reset(tokens[1])
@@ -80,19 +78,29 @@ async def respond(
         REQUEST_USER_CONTEXT_VAR.reset(tokens[3])
 
 
-async def run_directly(action: Action, delivery: BrokerDelivery, current: Current) -> None:
-    """`respond` on the fast path: to a message with plain headers, by a handler that wants no request. Nobody waits for
-    the answer. No message, payload and response are made: 3 of 12 microseconds (CPython 3.11)."""
+def _with_headers(result: Any) -> BrokerResponse:
+    """What a handler returned as the response that is sent, with the headers that the headers variable holds now."""
+    headers = REQUEST_HEADERS_CONTEXT_VAR.get() or {}
+    if not isinstance(result, BrokerResponse):
+        return BrokerResponse(result, headers=headers)
+    return BrokerResponse(result.content, status=result.status, headers={**headers, **(result.headers or {})})
+
+
+async def run_directly(action: Action, delivery: BrokerDelivery, current: Current) -> BrokerResponse | None:
+    """`respond` on the fast path: to a message with plain headers, by a handler that wants no request. No message and
+    payload are made: 3 of 12 microseconds (CPython 3.11). None when nobody waits for the answer."""
+    reply_topic = delivery.headers.get(wire.REPLY_TOPIC) if delivery.headers else None
     tokens = (
         CURRENT.set(current),
         REQUEST_HEADERS_CONTEXT_VAR.set({}),
-        REQUEST_REPLY_TOPIC_CONTEXT_VAR.set(None),
+        REQUEST_REPLY_TOPIC_CONTEXT_VAR.set(reply_topic),
         REQUEST_USER_CONTEXT_VAR.set(None),
     )
     try:
         codec = codec_for(delivery.headers.get(wire.CONTENT_TYPE)) if delivery.headers else JSON
         captured = action.template.captures(delivery.topic)
-        await action.function(**action.signature.direct_arguments(codec, delivery.body, captured))
+        result = await action.function(**action.signature.direct_arguments(codec, delivery.body, captured))
+        return _with_headers(result) if reply_topic else None
     finally:
         CURRENT.reset(tokens[0])
         REQUEST_HEADERS_CONTEXT_VAR.reset(tokens[1])

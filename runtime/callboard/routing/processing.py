@@ -228,14 +228,13 @@ class Processing:
             current = Current(delivery, expires, due.endpoint.actor, slot.attempt)
             slot.enter_handler(self._deadline_of(due), inf if self._solitude.table is not None else limit)
             if due.direct and (not delivery.headers or wire.is_plain(delivery.headers)):
-                await run_directly(due, delivery, current)
-                slot.leave_handler()
-                return _DONE
-            message = delivery.message
-            wanted = message.should_reply
-            response = await respond(due, message, current, self._stage, wanted=wanted)
+                response = await run_directly(due, delivery, current)
+            else:
+                wanted = delivery.message.should_reply
+                response = await respond(due, delivery.message, current, self._stage, wanted=wanted)
+                response = response if wanted else None
             slot.leave_handler()
-            return answered(delivery, response) if wanted else _DONE
+            return _DONE if response is None else answered(delivery, response)
         except BaseException as error:  # whatever a handler raises is judged, here and only here
             slot.leave_handler()
             if ends_task(error):

@@ -146,7 +146,7 @@ class Settler:
         """`frame` is the response on the wire, where it was encoded already."""
         direct = self._direct(delivery, delivery.headers[wire.REPLY_TOPIC])
         if self._publisher is not None and not direct:
-            await self._publisher.send(_reply(delivery, response))
+            await self._publisher.send(_reply_message(delivery, response))
             return
         frame = frame or reply_frame(delivery, response)
         frame.headers.update(span.carrier)
@@ -187,16 +187,26 @@ def reply_frame(delivery: BrokerDelivery, response: BrokerResponse) -> wire.Fram
 
     Raises `ContentEncodeError`, `HeaderError` or `TopicError`.
     """
-    once = {wire.MESSAGE_ID: f"reply:{delivery.durable}:{delivery.stream}:{delivery.sequence}:{delivery.identifier}"}
-    return wire.encode(_reply(delivery, response), system=once)
+    identifier = str(delivery.identifier)
+    return wire.encode_reply(
+        delivery.headers[wire.REPLY_TOPIC],
+        response.content,
+        _reply_headers(delivery, response),
+        response.status,
+        identifier,
+        f"reply:{delivery.durable}:{delivery.stream}:{delivery.sequence}:{identifier}",
+    )
 
 
-def _reply(delivery: BrokerDelivery, response: BrokerResponse) -> BrokerMessageV1:
-    own = response.headers
-    if own is None:
-        own = wire.travelling(wire.own_headers(delivery.headers))
+def _reply_message(delivery: BrokerDelivery, response: BrokerResponse) -> BrokerMessageV1:
+    """The same for a publisher."""
     return BrokerMessageV1(
         delivery.headers[wire.REPLY_TOPIC],
-        BrokerMessageV1Payload(response.content, own, response.status),
+        BrokerMessageV1Payload(response.content, _reply_headers(delivery, response), response.status),
         identifier=delivery.identifier,
     )
+
+
+def _reply_headers(delivery: BrokerDelivery, response: BrokerResponse) -> dict[str, str]:
+    own = response.headers
+    return wire.travelling(wire.own_headers(delivery.headers)) if own is None else own

@@ -7,10 +7,11 @@ for each message of a handler are put together once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from importlib.metadata import version
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -38,6 +39,25 @@ IDLE = 0.1
 """Seconds after which an SDK that was set meanwhile is seen."""
 
 _Attributes = dict[str, str | int]
+_Parameters = ParamSpec("_Parameters")
+_Method = Callable[Concatenate[Any, _Parameters], Span]
+
+
+def _while_idle(without: _Method[_Parameters]) -> Callable[[_Method[_Parameters]], _Method[_Parameters]]:
+    """A method that is what it is `without` telemetry while nothing records spans, and that never raises."""
+
+    def choose(method: _Method[_Parameters]) -> _Method[_Parameters]:
+        recording = guarded(without)(method)
+
+        @wraps(method)
+        def call(self: Any, /, *args: _Parameters.args, **kwargs: _Parameters.kwargs) -> Span:
+            if monotonic() < self.idle_until:
+                return without(self, *args, **kwargs)
+            return recording(self, *args, **kwargs)
+
+        return call
+
+    return choose
 
 
 class OpenTelemetryInstrumentation(Instrumentation):
@@ -63,8 +83,8 @@ class OpenTelemetryInstrumentation(Instrumentation):
         self._metrics = Metrics.of(meter_provider)
         self._metrics.observe(self.statistics)
         self._provider = tracer_provider
-        self._idle_until = 0.0
-        """Until then there is no SDK for attempts: to ask costs a microsecond."""
+        self.idle_until = 0.0
+        """Until then nothing records spans: to ask costs a microsecond."""
         self._recorder: _Recorder | None = None
         self._system: _Attributes = {names.SYSTEM: names.SYSTEM_NATS}
         if server is not None:
@@ -80,39 +100,33 @@ class OpenTelemetryInstrumentation(Instrumentation):
     def declare(self, templates: Iterable[str]) -> None:
         self.templates.declare(templates)
 
-    @guarded(Instrumentation.publish)
+    @_while_idle(Instrumentation.publish)
     def publish(self, topic: str, identifier: UUID) -> Span:
         if (recorder := self._active()) is None:
             return super().publish(topic, identifier)
         return recorder.send(self._publish, identifier, topic)
 
-    @guarded(Instrumentation.create)
+    @_while_idle(Instrumentation.create)
     def create(self, topic: str, identifier: UUID) -> Span:
         if (recorder := self._active()) is None:
             return super().create(topic, identifier)
         return recorder.send(self._create, identifier, topic)
 
-    @guarded(Instrumentation.send)
+    @_while_idle(Instrumentation.send)
     def send(self, delivery: Incoming) -> Span:
         if (recorder := self._active()) is None:
             return super().send(delivery)
         return recorder.send(self._send, delivery.identifier, delivery.topic, extract(delivery.headers))
 
-    @guarded(Instrumentation.request)
+    @_while_idle(Instrumentation.request)
     def request(self, topic: str, identifier: UUID) -> Span:
         if (recorder := self._active()) is None:
             return super().request(topic, identifier)
         return recorder.send(self._request, identifier, topic)
 
+    @_while_idle(Instrumentation.process)
     def process(self, endpoint: Endpoint, delivery: Incoming) -> Span:
-        if monotonic() < self._idle_until:
-            return super().process(endpoint, delivery)
-        return self._process(endpoint, delivery)
-
-    @guarded(Instrumentation.process)
-    def _process(self, endpoint: Endpoint, delivery: Incoming) -> Span:
         if (recorder := self._active()) is None:
-            self._idle_until = monotonic() + IDLE
             return super().process(endpoint, delivery)
         parent = extract(delivery.headers)
         if self._links:
@@ -124,20 +138,20 @@ class OpenTelemetryInstrumentation(Instrumentation):
             return carried
         return recorder.start(self._of(endpoint).process, parent, _delivery(delivery))
 
-    @guarded(Instrumentation.reply)
+    @_while_idle(Instrumentation.reply)
     def reply(self, endpoint: Endpoint, delivery: Incoming) -> Span:
         if (recorder := self._active()) is None:
             return super().reply(endpoint, delivery)
         topic = delivery.headers.get(wire.REPLY_TOPIC, INBOX)
         return recorder.send(self._of(endpoint).reply, delivery.identifier, topic, name="reply")
 
-    @guarded(Instrumentation.dead_letter)
+    @_while_idle(Instrumentation.dead_letter)
     def dead_letter(self, endpoint: Endpoint, delivery: Incoming) -> Span:
         if (recorder := self._active()) is None:
             return super().dead_letter(endpoint, delivery)
         return recorder.give_up(self._of(endpoint).dead_letter, delivery)
 
-    @guarded(Instrumentation.restart)
+    @_while_idle(Instrumentation.restart)
     def restart(self, actor: str, carrier: Mapping[str, str]) -> Span:
         if (recorder := self._active()) is None:
             return super().restart(actor, carrier)
@@ -167,7 +181,10 @@ class OpenTelemetryInstrumentation(Instrumentation):
         recorder = self._recorder
         if recorder is None or recorder.provider is not provider:
             recorder = self._recorder = _Recorder(provider, self.templates)
-        return recorder if recorder.records and not recorder.is_cut_off else None
+        if recorder.records and not recorder.is_cut_off:
+            return recorder
+        self.idle_until = monotonic() + IDLE
+        return None
 
     def _attributes(self, name: str, kind: str) -> _Attributes:
         return self._system | {names.OPERATION: name, names.OPERATION_TYPE: kind}

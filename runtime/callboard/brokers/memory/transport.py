@@ -41,20 +41,6 @@ class _Attempts(Attempts):
         self._pasts[delivery.durable, delivery.stream, delivery.sequence] = past
 
 
-class _ReplyBox(ReplyBox):
-    def __init__(self, broker: InMemoryBroker) -> None:
-        self.topic = f"{INBOX}.{uuid4().hex}"
-        self._broker = broker
-        self._replies: asyncio.Queue[ReplyFrame] = asyncio.Queue()
-        broker.inboxes[self.topic] = lambda frame: self._replies.put_nowait(ReplyFrame(frame.headers, frame.body))
-
-    async def get(self) -> ReplyFrame:
-        return await self._replies.get()
-
-    def close(self) -> None:
-        self._broker.inboxes.pop(self.topic, None)
-
-
 def broker_of(config: Config) -> InMemoryBroker:
     """The broker of everything in-memory that is built from this configuration."""
     if InMemoryBroker not in config.shared:
@@ -104,7 +90,10 @@ class InMemoryTransport(BrokerTransport):
         self.broker.send(frame)
 
     def reply_box(self) -> ReplyBox:
-        return _ReplyBox(self.broker)
+        topic = f"{INBOX}.{uuid4().hex}"
+        box = ReplyBox(topic, lambda: self.broker.inboxes.pop(topic, None))
+        self.broker.inboxes[topic] = lambda frame: box.put(ReplyFrame(frame.headers, frame.body))
+        return box
 
     def is_inbox(self, topic: str) -> bool:
         return topic.startswith(f"{INBOX}.")
