@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable, Mapping
 from contextvars import ContextVar, Token
 from time import perf_counter
-from typing import Protocol, TypeVar, cast
+from typing import ClassVar, Protocol, TypeVar, cast
 from uuid import UUID
 
 from attrs import frozen
@@ -88,6 +88,8 @@ class Span:
     """One operation in progress; this base records nothing. No method raises."""
 
     __slots__ = ()
+    records: ClassVar = False
+    """Whether somebody sees what is set here."""
 
     @property
     def carrier(self) -> Mapping[str, str]:

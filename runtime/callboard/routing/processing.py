@@ -164,7 +164,7 @@ class Processing:
                 verdict = weighed(lane, delivery, verdict, self._transport.clock, first=slot.attempt == 1)
             else:
                 lane.switch.quiet += 1
-            if span is not NO_SPAN:
+            if span.records:
                 describe(span, slot.attempt, verdict)
             if verdict is _DONE:  # nobody waits for an answer
                 await delivery.ack()

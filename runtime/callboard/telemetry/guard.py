@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-__all__ = ["guarded"]
+__all__ = ["guarded", "warn_once"]
 
 _log = logging.getLogger("callboard.telemetry")
 
@@ -17,7 +17,8 @@ _Result = TypeVar("_Result")
 
 
 @cache
-def _warn_once(operation: str) -> None:
+def warn_once(operation: str) -> None:
+    """Say, once in the process for each operation, that it raised what is handled now."""
     _log.warning("telemetry failed in %s; messages go on, this is not logged again", operation, exc_info=True)
 
 
@@ -37,7 +38,7 @@ def guarded(
             try:
                 return method(owner, *args, **kwargs)
             except Exception:  # noqa: BLE001 - whatever the SDK or a plug-in raises, messages go on
-                _warn_once(method.__qualname__)
+                warn_once(method.__qualname__)
                 return fallback(owner, *args, **kwargs)
 
         return call

@@ -24,9 +24,10 @@ from opentelemetry.trace import SpanKind
 from callboard.brokers import wire
 from callboard.instrumentation import Endpoint, Incoming, Instrumentation, Span
 from callboard.telemetry import attributes as names
-from callboard.telemetry.guard import guarded
+from callboard.telemetry.guard import guarded, warn_once
 from callboard.telemetry.metric import Metrics
 from callboard.telemetry.propagation import extract, sampled
+from callboard.telemetry.root import RootSampling
 from callboard.telemetry.span import CarriedSpan, RecordedSpan
 from callboard.telemetry.template import INBOX, Templates
 
@@ -47,13 +48,15 @@ def _while_idle(without: _Method[_Parameters]) -> Callable[[_Method[_Parameters]
     """A method that is what it is `without` telemetry while nothing records spans, and that never raises."""
 
     def choose(method: _Method[_Parameters]) -> _Method[_Parameters]:
-        recording = guarded(without)(method)
-
         @wraps(method)
         def call(self: Any, /, *args: _Parameters.args, **kwargs: _Parameters.kwargs) -> Span:
             if monotonic() < self.idle_until:
                 return without(self, *args, **kwargs)
-            return recording(self, *args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            except Exception:  # noqa: BLE001 - as in `guarded`; one call less for each message
+                warn_once(method.__qualname__)
+                return without(self, *args, **kwargs)
 
         return call
 
@@ -134,8 +137,8 @@ class OpenTelemetryInstrumentation(Instrumentation):
             span = recorder.start(self._of(endpoint).process, root, _delivery(delivery))
             span.link(delivery.headers)
             return span
-        if (carried := recorder.carried(parent)) is not None:
-            return carried
+        if (unrecorded := recorder.unrecorded(parent)) is not None:
+            return unrecorded
         return recorder.start(self._of(endpoint).process, parent, _delivery(delivery))
 
     @_while_idle(Instrumentation.reply)
@@ -156,8 +159,8 @@ class OpenTelemetryInstrumentation(Instrumentation):
         if (recorder := self._active()) is None:
             return super().restart(actor, carrier)
         parent = extract(carrier)
-        if (carried := recorder.carried(parent)) is not None:
-            return carried
+        if (unrecorded := recorder.unrecorded(parent)) is not None:
+            return unrecorded
         return recorder.start(_Operation(f"restart {actor}", SpanKind.INTERNAL, {names.ACTOR: actor}), parent, {})
 
     @guarded(Instrumentation.sent)
@@ -245,6 +248,7 @@ class _Recorder:
             or isinstance(self._tracer, trace.NoOpTracer)
         )
         self._follows_parents = _follows_unsampled_parents(provider)
+        self._roots = RootSampling.of(provider, self._tracer)
         # By name: importing the SDK where there is none costs 0.1 to 0.2 s.
         self._queue: SpanQueue | None = getattr(getattr(provider, "sampler", None), "span_queue", None)
 
@@ -257,8 +261,12 @@ class _Recorder:
         """Whether trace headers are to be passed on as without an SDK, which costs least: spans would have no room."""
         return self._is_full and not trace.get_current_span().get_span_context().is_valid
 
-    def carried(self, parent: otel.Context) -> Span | None:
-        """The parent's span itself, when a child of it would certainly not be recorded."""
+    def unrecorded(self, parent: otel.Context) -> Span | None:
+        """What stands for a span that would certainly not be recorded: its parent itself where that is not, and a root
+        that the sampler drops. None when the SDK is to be asked."""
+        if self._roots is not None and not parent:
+            root = self._roots.draw()
+            return None if root is None else CarriedSpan(root, parent)
         full = self._is_full
         if not (self._follows_parents or full):
             return None
@@ -278,8 +286,8 @@ class _Recorder:
         """A span of a message to `topic`, which names it unless there is a `name`; under `parent`, or under the
         current one."""
         parent = otel.get_current() if parent is None else parent
-        if (carried := self.carried(parent)) is not None:
-            return carried
+        if (unrecorded := self.unrecorded(parent)) is not None:
+            return unrecorded
         template = self._templates.of(topic)
         message: _Attributes = {names.CONVERSATION_ID: str(identifier), names.TEMPLATE: template}
         if template != INBOX:
@@ -289,8 +297,8 @@ class _Recorder:
     def give_up(self, operation: _Operation, delivery: Incoming) -> Span:
         """A span under the current one that shows a delivery."""
         parent = otel.get_current()
-        carried = self.carried(parent)
-        return self.start(operation, parent, _delivery(delivery)) if carried is None else carried
+        unrecorded = self.unrecorded(parent)
+        return self.start(operation, parent, _delivery(delivery)) if unrecorded is None else unrecorded
 
     def start(self, operation: _Operation, parent: otel.Context, message: _Attributes, *, name: str = "") -> Span:
         span = self._tracer.start_span(

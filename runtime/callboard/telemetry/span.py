@@ -18,6 +18,10 @@ from callboard.telemetry.propagation import extract, inject
 __all__ = ["CarriedSpan", "RecordedSpan"]
 
 
+_SPAN = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, otel.Context())))
+"""Where a context keeps its span; `set_span_in_context` copies the context twice."""
+
+
 def _no_headers(_: object) -> Mapping[str, str]:
     return {}
 
@@ -48,7 +52,7 @@ class CarriedSpan(Span):
 
     @guarded(Span.enter)
     def enter(self) -> object:
-        return otel.attach(trace.set_span_in_context(self._span, self._context))
+        return otel.attach(otel.Context({**self._context, _SPAN: self._span}))
 
     @guarded(Span.leave)
     def leave(self, token: object) -> None:
@@ -60,6 +64,7 @@ class RecordedSpan(CarriedSpan):
     """A span of the runtime's own."""
 
     __slots__ = ()
+    records = True
 
     @guarded(Span.set)
     def set(self, key: str, value: str | float | bool) -> None:  # noqa: FBT001 - an attribute's value

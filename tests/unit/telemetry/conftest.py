@@ -64,7 +64,7 @@ def telemetry(provider: TracerProvider) -> OpenTelemetryInstrumentation:
 
 @pytest.fixture(autouse=True)
 def forget_warnings() -> None:
-    guard._warn_once.cache_clear()  # pyright: ignore[reportPrivateUsage] - once in the process, not in each test
+    guard.warn_once.cache_clear()  # once in the process, not in each test
 
 
 @contextmanager

@@ -168,4 +168,4 @@ class TestGuard:
         assert [span.carrier for span in spans] == [{"traceparent": SAMPLED}] * 3
         (record,) = caplog.records
         assert (record.name, record.levelno) == ("callboard.telemetry", logging.WARNING)
-        assert "OpenTelemetryInstrumentation._process" in record.getMessage()
+        assert "OpenTelemetryInstrumentation.process" in record.getMessage()
