@@ -108,7 +108,7 @@ class Lane:
     @property
     def capacity(self) -> int:
         """Deliveries that this mailbox may hold, waiting and running."""
-        return self.allowed + self._ahead
+        return self.allowed if self._until else self.allowed + self.window.size
 
     @property
     def room(self) -> int:
@@ -122,7 +122,7 @@ class Lane:
     @property
     def free(self) -> int:
         """Slots that could take a delivery of this mailbox now."""
-        return min(self.allowed - self.running, self._intake.free)
+        return min(self.allowed - self.running, self._intake.concurrency - self._intake.running)
 
     @property
     def is_open(self) -> bool:

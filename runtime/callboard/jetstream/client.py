@@ -27,6 +27,9 @@ logger = logging.getLogger("callboard.connection")
 Arrived = Callable[[str, str, bytes, "dict[str, str] | None"], None]
 """What is called with the subject, reply subject, body and headers of a message."""
 
+_MESSAGES = {b"MSG": 4, b"HMSG": 5}
+"""Lines that bring a message, and their parts where no reply is wanted."""
+
 
 class NatsClient(Client):
     """A client for plain functions: `hear` calls one for each message, `send` waits for nothing.
@@ -85,13 +88,13 @@ class NatsClient(Client):
             raise OutboundBufferLimitError
         self.stats["out_msgs"] += 1
         self.stats["out_bytes"] += len(command)
-        self._pending.append(command)
-        self._pending_data_size = size
-        if self._flush_queue is not None and self._flush_queue.empty() and self.is_connected:
+        if not self._pending and self._flush_queue is not None and self.is_connected:
             if self._written is None:
                 self._written = asyncio.get_running_loop().create_future()
                 self._written.set_result(None)
             self._flush_queue.put_nowait(self._written)
+        self._pending.append(command)
+        self._pending_data_size = size
 
     def acknowledge(self, subject: str) -> None:
         """Send an empty message to the subject that came with a message. Raises as `send` does."""
@@ -128,56 +131,54 @@ class _Reader(Parser):
         """Its bytes, as far as they are known."""
 
     async def parse(self, data: bytes = b"") -> None:
-        if self._parts:
-            self._parts.append(data)
-            self._have += len(data)
-            if self._have < self._wanted:
-                return
-            data = b"".join(self._parts)
-            self._parts.clear()
+        if not (data := self._with_beginning(data)):
+            return
         position, size, self._wanted = 0, len(data), 0
         while (end := data.find(b"\r\n", position)) >= 0:
             begin = end + 2
+            # MSG subject number [reply] size, or HMSG subject number [reply] size-of-headers size
             fields = data[position:end].split()
-            if fields[:1] == [b"MSG"]:
-                body = begin
-            elif fields[:1] == [b"HMSG"]:
-                body = begin + _number(fields, -2)
-            else:
+            kind = fields[0] if fields else b""
+            if kind not in _MESSAGES:
                 await super().parse(data[position:begin])
                 if not self._client.is_connected:
                     return
                 position = begin
                 continue
-            after = begin + _number(fields, -1) + 2
+            try:
+                after = begin + int(fields[-1]) + 2
+                body = begin if kind == b"MSG" else begin + int(fields[-2])
+                arrived = self._client.hearing.get(fields[2])
+            except (ValueError, IndexError):
+                raise ProtocolError(f"malformed line {data[position:end]!r:.80}") from None
             if after > size:
                 self._wanted = after - position
                 break
-            await self._hand_over(fields, data[begin:body], data[body : after - 2])
+            reply = fields[3] if len(fields) > _MESSAGES[kind] else b""
             position = after
+            if arrived is None:
+                await self._client._process_msg(  # noqa: SLF001 # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+                    int(fields[2]), fields[1], reply, data[body : after - 2], data[begin:body]
+                )
+                continue
+            self._client.stats["in_msgs"] += 1
+            headers = headers_of(data[begin:body]) if body > begin else None
+            try:
+                arrived(fields[1].decode(), reply.decode(), data[body : after - 2], headers)
+            except Exception:
+                logger.exception("a message on %s could not be taken", fields[1])
         if position < size:
             self._parts.append(data[position:])
             self._have = size - position
 
-    async def _hand_over(self, fields: list[bytes], headers: bytes, body: bytes) -> None:
-        """`fields` are `MSG subject number [reply] size`, or `HMSG subject number [reply] size-of-headers size`."""
-        reply = fields[3] if len(fields) > (5 if headers else 4) else b""
-        arrived = self._client.hearing.get(fields[2])
-        if arrived is None:
-            await self._client._process_msg(  # noqa: SLF001 # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
-                _number(fields, 2), fields[1], reply, body, headers
-            )
-            return
-        self._client.stats["in_msgs"] += 1
-        self._client.stats["in_bytes"] += len(body)
-        try:
-            arrived(fields[1].decode(), reply.decode(), body, headers_of(headers) if headers else None)
-        except Exception:
-            logger.exception("a message on %s could not be taken", fields[1])
-
-
-def _number(fields: list[bytes], place: int) -> int:
-    try:
-        return int(fields[place])
-    except (ValueError, IndexError):
-        raise ProtocolError(f"malformed line {b' '.join(fields)!r:.80}") from None
+    def _with_beginning(self, data: bytes) -> bytes:
+        """What has arrived and is not read yet; nothing before all of it is there that is wanted."""
+        if not self._parts:
+            return data
+        self._parts.append(data)
+        self._have += len(data)
+        if self._have < self._wanted:
+            return b""
+        whole = b"".join(self._parts)
+        self._parts.clear()
+        return whole

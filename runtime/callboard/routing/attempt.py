@@ -87,15 +87,12 @@ def _with_headers(result: Any) -> BrokerResponse:
 
 
 async def run_directly(action: Action, delivery: BrokerDelivery, current: Current) -> BrokerResponse | None:
-    """`respond` on the fast path: to a message with plain headers, by a handler that wants no request. No message and
-    payload are made: 3 of 12 microseconds (CPython 3.11). None when nobody waits for the answer."""
+    """`respond` on the fast path: to a message with plain headers, by a handler that wants no request, in a slot's own
+    context. No message and payload are made, and variables that are None already are not set: 3 of 12 microseconds
+    (CPython 3.11). None when nobody waits for the answer."""
     reply_topic = delivery.headers.get(wire.REPLY_TOPIC) if delivery.headers else None
-    tokens = (
-        CURRENT.set(current),
-        REQUEST_HEADERS_CONTEXT_VAR.set({}),
-        REQUEST_REPLY_TOPIC_CONTEXT_VAR.set(reply_topic),
-        REQUEST_USER_CONTEXT_VAR.set(None),
-    )
+    tokens = (CURRENT.set(current), REQUEST_HEADERS_CONTEXT_VAR.set({}))
+    asked = REQUEST_REPLY_TOPIC_CONTEXT_VAR.set(reply_topic) if reply_topic else None
     try:
         codec = codec_for(delivery.headers.get(wire.CONTENT_TYPE)) if delivery.headers else JSON
         captured = action.template.captures(delivery.topic)
@@ -104,8 +101,12 @@ async def run_directly(action: Action, delivery: BrokerDelivery, current: Curren
     finally:
         CURRENT.reset(tokens[0])
         REQUEST_HEADERS_CONTEXT_VAR.reset(tokens[1])
-        REQUEST_REPLY_TOPIC_CONTEXT_VAR.reset(tokens[2])
-        REQUEST_USER_CONTEXT_VAR.reset(tokens[3])
+        if asked is not None:
+            REQUEST_REPLY_TOPIC_CONTEXT_VAR.reset(asked)
+        elif REQUEST_REPLY_TOPIC_CONTEXT_VAR.get() is not None:  # the handler's doing
+            REQUEST_REPLY_TOPIC_CONTEXT_VAR.set(None)
+        if REQUEST_USER_CONTEXT_VAR.get() is not None:
+            REQUEST_USER_CONTEXT_VAR.set(None)
 
 
 def found(action: Action | None, topic: str) -> Action:

@@ -242,7 +242,7 @@ class BrokerHandler:
                 lane, delivery = intake.pop() or await intake.take()
             except ClosedError:
                 return
-            if lane.is_paused:
+            if not lane.allowed:  # paused
                 await delivery.nak()
                 intake.give_back(lane)
                 continue

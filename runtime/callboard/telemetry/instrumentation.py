@@ -40,6 +40,7 @@ IDLE = 0.1
 """Seconds after which an SDK that was set meanwhile is seen."""
 
 _Attributes = dict[str, str | int]
+_NO_PARENT = otel.Context()
 _Parameters = ParamSpec("_Parameters")
 _Method = Callable[Concatenate[Any, _Parameters], Span]
 
@@ -129,6 +130,8 @@ class OpenTelemetryInstrumentation(Instrumentation):
 
     @_while_idle(Instrumentation.process)
     def process(self, endpoint: Endpoint, delivery: Incoming) -> Span:
+        if not delivery.headers and not self._links and (dropped := self._dropped_root()) is not None:
+            return dropped
         if (recorder := self._active()) is None:
             return super().process(endpoint, delivery)
         parent = extract(delivery.headers)
@@ -177,6 +180,13 @@ class OpenTelemetryInstrumentation(Instrumentation):
     @guarded(Instrumentation.measure)
     def measure(self, durable: str, seconds: float, error_type: str) -> None:
         self._metrics.settled(durable, seconds, error_type)
+
+    def _dropped_root(self) -> Span | None:
+        """A trace that begins here and is not recorded, where that is known without asking for more."""
+        recorder = self._recorder
+        if recorder is None or recorder.provider is not (self._provider or trace.get_tracer_provider()):
+            return None
+        return recorder.dropped_root()
 
     def _active(self) -> _Recorder | None:
         """Where spans go, or None while there is no SDK, or it has no room and there is no span to carry on."""
@@ -261,12 +271,16 @@ class _Recorder:
         """Whether trace headers are to be passed on as without an SDK, which costs least: spans would have no room."""
         return self._is_full and not trace.get_current_span().get_span_context().is_valid
 
+    def dropped_root(self) -> Span | None:
+        """What stands for a root that the sampler drops."""
+        root = None if self._roots is None else self._roots.draw()
+        return None if root is None else CarriedSpan(root, _NO_PARENT)
+
     def unrecorded(self, parent: otel.Context) -> Span | None:
         """What stands for a span that would certainly not be recorded: its parent itself where that is not, and a root
         that the sampler drops. None when the SDK is to be asked."""
-        if self._roots is not None and not parent:
-            root = self._roots.draw()
-            return None if root is None else CarriedSpan(root, parent)
+        if not parent and (root := self.dropped_root()) is not None:
+            return root
         full = self._is_full
         if not (self._follows_parents or full):
             return None

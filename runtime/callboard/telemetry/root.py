@@ -38,6 +38,8 @@ class RootSampling:
 
     def draw(self) -> trace.Span | None:
         """A root that is not recorded. None for one that is: the tracer's next root is that one."""
+        if self._ids.drawn:
+            return None
         trace_id: int = self._ids.generator.generate_trace_id()
         if trace_id & _LOW_BITS < self._bound:
             self._ids.drawn = trace_id

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextvars import Token
-from typing import cast
 
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -12,7 +10,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from callboard.instrumentation import Span
 from callboard.telemetry.attributes import ERROR_TYPE, MESSAGE_ID, STREAM, STREAM_SEQUENCE
-from callboard.telemetry.guard import guarded
+from callboard.telemetry.guard import guarded, warn_once
 from callboard.telemetry.propagation import extract, inject
 
 __all__ = ["CarriedSpan", "RecordedSpan"]
@@ -50,14 +48,22 @@ class CarriedSpan(Span):
     def trace_id(self) -> str:
         return trace.format_trace_id(self._span.get_span_context().trace_id)
 
-    @guarded(Span.enter)
-    def enter(self) -> object:
-        return otel.attach(otel.Context({**self._context, _SPAN: self._span}))
+    # For each message, recorded or not: `guarded` would cost a call more.
 
-    @guarded(Span.leave)
+    def enter(self) -> object:
+        try:
+            return otel.attach(otel.Context({**self._context, _SPAN: self._span}))
+        except Exception:  # noqa: BLE001 - as in `guarded`
+            warn_once("Span.enter")
+            return None
+
     def leave(self, token: object) -> None:
-        if isinstance(token, Token):
-            otel.detach(cast("Token[otel.Context]", token))
+        if token is None:
+            return
+        try:
+            otel.detach(token)  # type: ignore[arg-type]
+        except Exception:  # noqa: BLE001 - as in `guarded`
+            warn_once("Span.leave")
 
 
 class RecordedSpan(CarriedSpan):
