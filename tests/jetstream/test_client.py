@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import Any
 
 import nats
 import pytest
@@ -118,7 +119,7 @@ async def test_malformed_line_is_an_error_of_the_protocol(line: bytes) -> None:
 @asynccontextmanager
 async def connected(server: EmbeddedServer) -> AsyncGenerator[NatsClient]:
     client = NatsClient()
-    await client.connect(server.url)
+    await client.connect(server.url, reconnect_time_wait=0.05)  # type: ignore[arg-type]
     try:
         yield client
     finally:
@@ -241,3 +242,16 @@ async def test_sender_of_much_can_wait_for_the_network(nats_server: EmbeddedServ
         await client.written()
         assert not client.is_full
         await client.flush()
+
+
+async def test_little_is_read_at_once_also_after_a_reconnection(nats_server: EmbeddedServer) -> None:
+    def socket() -> Any:
+        return client._transport._io_writer.transport  # type: ignore[union-attr]
+
+    async with connected(nats_server) as client:
+        former = socket()
+        assert former.max_size == 64 * 1024
+        nats_server.kill()
+        await nats_server.restart()
+        await eventually(lambda: client.is_connected and socket() is not former)
+        assert socket().max_size == 64 * 1024

@@ -43,6 +43,8 @@ logger = logging.getLogger("callboard.transport")
 
 MESSAGE_TTL_DISABLED = 10166
 REMEMBERED_TOPICS = 10_000
+CHECK_PERIOD = 0.5
+"""Seconds between two looks for mailboxes whose server is silent."""
 NOTE_PERIOD = 3.0
 """Seconds between two records of how far mailboxes have come."""
 REMEMBERED_FOR = 10.0
@@ -65,6 +67,7 @@ class JetStreamTransport(BrokerTransport):
         self._keeper = Keeper()
         self._keeper.watch(self._tick)
         self._mailboxes: set[JetStreamMailbox] = set()
+        self._check_at = 0.0
         self._handled: dict[str, float] = {}
         """Topics that somebody handles, and until when that is believed."""
         self._keeps_all: dict[str, float] = {}
@@ -119,8 +122,10 @@ class JetStreamTransport(BrokerTransport):
     def _tick(self, now: float) -> Iterable[BrokerDelivery]:
         self.statistics.loop_lag_now = self._keeper.late
         self._publisher.expire(now)
-        for mailbox in tuple(self._mailboxes):
-            mailbox.check(now)
+        if now >= self._check_at:
+            self._check_at = now + CHECK_PERIOD
+            for mailbox in tuple(self._mailboxes):
+                mailbox.check(now)
         return ()
 
     async def publish(self, frame: Frame) -> Receipt:

@@ -269,6 +269,8 @@ class BrokerHandler:
     def _tick(self, now: float) -> list[BrokerDelivery]:
         """Cancel handlers whose time is up, end pauses that are over; name the deliveries, running or waiting, whose
         lease is due."""
+        if self.subscriber.intake.is_idle:  # as most of many actors are
+            return []
         for lane in self.subscriber.intake.lanes:
             lane.tick(now)
         for slot in self._slots.hung(now):
