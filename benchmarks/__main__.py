@@ -80,7 +80,7 @@ async def _profile(measure: Measure, name: str, *, quick: bool) -> None:
         runner = Runner(stage, lambda _: None)
         figures = await runner.once(measure, contender, measure.quick if quick else measure.full, profile=str(target))
     console.print(target.with_suffix(".txt").read_text(), markup=False, highlight=False)
-    console.print(f"under the profiler: {figures}\nto look into: {target.relative_to(ROOT)}.html", highlight=False)
+    console.print(f"under the profiler: {figures}\nin {target.relative_to(ROOT)}.txt", highlight=False)
 
 
 def _measure(name: str) -> Measure:

@@ -6,11 +6,10 @@ import argparse
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine
 from importlib import import_module
-from typing import Any
 
-from benchmarks.work import Figures, Work
+from benchmarks.profile import profiled
+from benchmarks.work import Work
 
 __all__ = ["main"]
 
@@ -24,14 +23,8 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level="WARNING")
     run = import_module(f"benchmarks.contenders.{arguments.program}").run(Work(**json.loads(arguments.work)))
-    figures = _profiled(run, arguments.profile) if arguments.profile else asyncio.run(run)
+    figures = profiled(run, arguments.profile) if arguments.profile else asyncio.run(run)
     print(json.dumps(figures))
-
-
-def _profiled(run: Coroutine[Any, Any, Figures], target: str) -> Figures:
-    from benchmarks.profile import profiled  # noqa: PLC0415 - only where it is installed and asked for
-
-    return profiled(run, target)
 
 
 if __name__ == "__main__":
