@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Protocol
 
-__all__ = ["SYSTEM_CLOCK", "Clock", "SystemClock", "Timer", "VirtualClock"]
+__all__ = ["SYSTEM_CLOCK", "Clock", "SystemClock", "Timer", "VirtualClock", "let_tasks_run"]
 
 
 class Timer(Protocol):
@@ -42,6 +43,10 @@ class Clock(Protocol):
         """Return `delay` seconds from now."""
         ...
 
+    def timeout(self, delay: float) -> AbstractAsyncContextManager[object]:
+        """As `asyncio.timeout`, by this clock."""
+        ...
+
 
 class SystemClock:
     """The monotonic clock, which is that of asyncio's event loops, and the system's date."""
@@ -56,6 +61,8 @@ class SystemClock:
 
     async def sleep(self, delay: float) -> None:
         await asyncio.sleep(delay)
+
+    timeout = staticmethod(asyncio.timeout)
 
 
 SYSTEM_CLOCK = SystemClock()
@@ -102,16 +109,27 @@ class VirtualClock:
         finally:
             timer.cancel()
 
+    @asynccontextmanager
+    async def timeout(self, delay: float) -> AsyncGenerator[None]:
+        loop = asyncio.get_running_loop()
+        limit = asyncio.timeout(None)
+        timer = self.call_later(delay, lambda: limit.reschedule(loop.time()))
+        try:
+            async with limit:
+                yield
+        finally:
+            timer.cancel()
+
     async def advance(self, seconds: float) -> None:
         """Let time pass: what falls due happens in order, each at its own time, and the tasks that it wakes run
         before time goes on."""
         target = self._time + seconds
-        await _let_tasks_run()
+        await let_tasks_run()
         while self._timers and self._timers[0][0] <= target:
             self._time, _, timer = heapq.heappop(self._timers)
             if timer.callback is not None:
                 timer.callback()
-                await _let_tasks_run()
+                await let_tasks_run()
         self._time = target
 
 
@@ -119,6 +137,7 @@ TURNS = 20
 """Turns of the event loop in which tasks that are woken come to their next wait."""
 
 
-async def _let_tasks_run() -> None:
+async def let_tasks_run() -> None:
+    """Let all tasks that can run come to their next wait."""
     for _ in range(TURNS):
         await asyncio.sleep(0)

@@ -90,6 +90,11 @@ class Cell:
         if self._handler is not None:
             await self._handler.wait()
 
+    def crash(self, error: BaseException) -> None:
+        """Crash with this error, as if a handler had."""
+        if self._handler is not None:
+            self._handler.subscriber.crash(error)
+
     def status(self) -> Sequence[MailboxStatus]:
         """Its mailboxes, as they are now; empty before they are opened and after they are closed."""
         return () if self._handler is None else self._handler.subscriber.status()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
@@ -126,7 +125,7 @@ class Board:
         seconds = (deadline - now).total_seconds()
         span = self._instrumentation.request(topic, message.identifier)
         try:
-            async with asyncio.timeout(seconds):
+            async with self._transport.clock.timeout(seconds):
                 reply = await self._exchange(message, span, deadline, seconds)
         except TimeoutError as error:
             span.fail("RequestTimeoutError")

@@ -18,13 +18,14 @@ from callboard.brokers.status import MailboxStatus
 from callboard.brokers.transport import BrokerTransport, Topology
 from callboard.client.board import Board
 from callboard.config import Config
-from callboard.errors import DeclarationError
+from callboard.errors import ActorCrash, DeclarationError, InvalidArgumentError, did_you_mean
 from callboard.instrumentation import Instrumentation
 from callboard.routing.discovery import check_unicast
 from callboard.routing.running import Running
 from callboard.routing.solitude import Solitude
 from callboard.supervision import ChildSpec, State, Supervisor, SupervisorRunner
 from callboard.supervision.child import ChildState
+from callboard.supervision.runner import Timing
 from callboard.system.orphan import Orphan
 from callboard.system.override import SETTINGS, check_actors, reconfigured
 from callboard.system.provision import Provider, configured_providers, creator, providers
@@ -130,8 +131,12 @@ class System:
             if before_actors is not None:
                 await before_actors()
             for service in self._services:
+                clock = self._transport.clock
                 runner = SupervisorRunner(
-                    service.tree, partial(self._cell, service.name), instrumentation=self._instrumentation
+                    service.tree,
+                    partial(self._cell, service.name),
+                    instrumentation=self._instrumentation,
+                    timing=Timing(sleep=clock.sleep, now=clock.time),
                 )
                 self._runners.append(runner)
                 await runner.start()
@@ -234,6 +239,18 @@ class System:
             self._solitude,
         )
         return cell
+
+    def crash(self, actor: str, error: BaseException | None = None) -> None:
+        """Have a running actor crash with `error`, by default an `ActorCrash`: so a test sees what its supervisor does.
+
+        Raises `InvalidArgumentError` when no actor of that name runs.
+        """
+        for (_, name), cell in self._cells.items():
+            if name == actor:
+                cell.crash(error or ActorCrash("a test had it crash"))
+                return
+        known = [name for _, name in self._cells]
+        raise InvalidArgumentError(f"no actor {actor!r} runs here{did_you_mean(actor, known)}")
 
     async def wait(self) -> None:
         """Wait while everything can go on; raises why it cannot: `RestartLimitExceeded` of an essential actor, or

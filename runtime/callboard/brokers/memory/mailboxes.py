@@ -32,12 +32,12 @@ class _Mailbox:
         self._lane: Lane = intake.lane(spec.concurrency, self.refill)
         self._lane.lease = consumer.ack_wait
         self._owed = 0
-        self._cut = False
+        self._cut = self._paused = False
         consumer.on_removed.append(self._removed)
 
     def refill(self) -> None:
         wanted = self._lane.free - len(self._lane.waiting) - self._owed
-        if wanted > 0 and not self._cut:
+        if wanted > 0 and not (self._cut or self._paused):
             self._owed += wanted
             self._consumer.pull(self._deliver, wanted)
 
@@ -50,7 +50,18 @@ class _Mailbox:
 
     def status(self) -> MailboxStatus:
         topic, lag = self._spec.template.text, self._consumer.pending
-        return MailboxStatus(self._spec.durable, topic, not self._cut, self._lane.flow, lag=lag)
+        return MailboxStatus(self._spec.durable, topic, not (self._cut or self._paused), self._lane.flow, lag=lag)
+
+    def pause(self) -> None:
+        """Pull no more until `resume`."""
+        self._paused = True
+        self._owed = 0
+        self._consumer.cancel(self._deliver)
+
+    def resume(self) -> None:
+        """Pull again."""
+        self._paused = False
+        self.refill()
 
     def cut(self) -> None:
         """Pull no more, and hand nothing back: what waits here is delivered elsewhere when its lease has run out."""
@@ -95,6 +106,16 @@ class InMemoryMailboxes(BrokerSubscriber):
 
     def status(self) -> Sequence[MailboxStatus]:
         return [mailbox.status() for mailbox in self._mailboxes]
+
+    def pause(self) -> None:
+        """The connection is lost for a while."""
+        for mailbox in self._mailboxes:
+            mailbox.pause()
+
+    def resume(self) -> None:
+        """It is there again."""
+        for mailbox in self._mailboxes:
+            mailbox.resume()
 
     def cut(self) -> None:
         """The connection ended."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 from uuid import uuid4
 
+from callboard.brokers import wire
 from callboard.brokers.attempts import NO_PAST, Attempts, Past
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.keeper import Keeper
@@ -20,11 +21,13 @@ from callboard.brokers.topic import overlap
 from callboard.brokers.transport import BrokerTransport, Receipt, ReplyBox, ReplyFrame, Tick, Topology
 from callboard.brokers.wire import Frame
 from callboard.config import Config
-from callboard.errors import NoHandlerError, TopologyError
+from callboard.errors import NoHandlerError, PublishUnknownError, TopologyError
 
 __all__ = ["InMemoryTransport", "broker_of"]
 
 MAX_ACK_PENDING = 100_000
+BUDGET = 16.0
+"""Seconds that a publish waits for the broker, as on JetStream."""
 KIND, SERVICE = "callboard.kind", "callboard.service"
 """Keys of a consumer's metadata."""
 INBOX = "_INBOX"
@@ -61,6 +64,8 @@ class InMemoryTransport(BrokerTransport):
         self._keeper = Keeper(self.clock)
         self._keeper.watch(self._tick)
         self._opened: set[InMemoryMailboxes] = set()
+        self._connected = asyncio.Event()
+        self._connected.set()
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -83,10 +88,31 @@ class InMemoryTransport(BrokerTransport):
         self.statistics.loop_lag_now = self._keeper.late
         return ()
 
+    def disconnect(self) -> None:
+        """Lose the broker: nothing is delivered, and what is published waits, until `reconnect`. Idempotent."""
+        self._connected.clear()
+        for mailboxes in self._opened:
+            mailboxes.pause()
+
+    def reconnect(self) -> None:
+        """Have it again. Idempotent."""
+        self._connected.set()
+        for mailboxes in self._opened:
+            mailboxes.resume()
+
     async def publish(self, frame: Frame) -> Receipt:
+        if not self._connected.is_set():
+            wire.check_size(frame, self.broker.max_payload)
+            try:
+                async with self.clock.timeout(BUDGET):
+                    await self._connected.wait()
+            except TimeoutError:
+                raise PublishUnknownError(frame.topic, BUDGET, "not connected") from None
         return self.broker.publish(frame)
 
     async def send(self, frame: Frame) -> None:
+        if not self._connected.is_set():
+            raise PublishUnknownError(frame.topic, 0.0, "not connected")
         self.broker.send(frame)
 
     def reply_box(self) -> ReplyBox:

@@ -177,8 +177,10 @@ class AnsweringConformance(Conformance):
             messaging.transport() as transport,
         ):
             board = Board(transport)
+            asked_late = asyncio.create_task(board.request(PLACE, "late", timeout=10 * STEP))
+            await messaging.advance(11 * STEP)
             with pytest.raises(RequestTimeoutError):
-                await board.request(PLACE, "late", timeout=10 * STEP)
+                await asked_late
             first, second = (asyncio.create_task(board.request(PLACE, word)) for word in ("first", "second"))
             for word in ("late", "second", "first"):
                 gates[word].set()
