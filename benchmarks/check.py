@@ -37,11 +37,11 @@ class Ratio:
 
 
 ACCEPTED = (
-    Ratio("drain", "callboard", "by hand", 0.60, 20_000),
-    Ratio("concurrent", "callboard", "by hand", 0.75, 20_000),
-    Ratio("request", "callboard", "by hand", 0.30, 3_000),
-    Ratio("publish", "callboard", "by hand", 0.85, 10_000),
-    Ratio("tracing", "callboard 1 %", "callboard", 0.44, 10_000),
+    Ratio("drain", "callboard", "by hand", 0.68, 20_000),
+    Ratio("concurrent", "callboard", "by hand", 0.85, 20_000),
+    Ratio("request", "callboard", "by hand", 0.60, 3_000),
+    Ratio("publish", "callboard", "by hand", 1.25, 10_000),
+    Ratio("tracing", "callboard 1 %", "callboard", 0.72, 10_000),
 )
 
 

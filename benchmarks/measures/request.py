@@ -30,4 +30,14 @@ MEASURE = Measure(
         ratio("rate", "callboard", "faststream", at_least=3),
     ),
     plots=(Plot("rate", "answers a second"),),
+    note=(
+        'Where the time goes (`make bench ARGS="--profile request"`): about 85 µs of one core for both sides '
+        "together, beside 52 by hand. 40 % of it is the caller (the message, ten headers, publishing with "
+        "acknowledgement, the timeout, the answer), 29 % the handler loop with the reply, 10 % reading the three "
+        "messages, the rest asyncio and the measure itself. No function has more than 4 %, nothing waits. By hand a "
+        "request has one header instead of ten: no identifier, no deadline, no lifetime in the stream, no trace, no "
+        "status, and nobody counts. To get to 0.7 the headers would have to be written and read in C, or the deadline "
+        "and the route of the reply to share one header. Three times FastStream would be the speed of the loop by "
+        "hand."
+    ),
 )

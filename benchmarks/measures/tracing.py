@@ -35,4 +35,12 @@ MEASURE = Measure(
         figure("dropped", "faststream 100 %"),
     ),
     plots=(Plot("rate", "messages a second"),),
+    note=(
+        "Where the time goes at 1 %: a message of this empty handler takes 10 µs. That its trace is dropped costs 1.7 "
+        "more (drawing its id, making it current for the handler's own spans). A recorded span costs 190, all parts "
+        "together: 31 to make, and 90 to 125 to encode in the SDK's exporter, in a thread that shares the "
+        "interpreter. At 1 % that is 1.9 for each message: with an encoder that cost nothing the ratio would be 0.85. "
+        "At 100 % the encoder is most of the time for both; what is left to change is the SDK's exporter, not this "
+        "code. A handler that works for a millisecond pays 0.4 % at 1 %, and 20 % at 100 %."
+    ),
 )

@@ -45,6 +45,7 @@ __all__ = [
     "RemoteError",
     "ReplayRefusedError",
     "ReplyContentError",
+    "ReplyTopicError",
     "RequestTimeoutError",
     "RestartLimitExceeded",
     "SchemaVersionError",
@@ -60,7 +61,9 @@ __all__ = [
 
 def did_you_mean(value: str, known: Iterable[str]) -> str:
     """The hint `; did you mean 'x'?` for the nearest known name, or an empty string when none is near."""
-    near = get_close_matches(value, list(known), n=1, cutoff=0.6)
+    names = list(known)
+    inside = [name for name in names if name.rpartition(".")[2] == value]  # right, but in another place
+    near = inside[:1] or get_close_matches(value, names, n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -344,6 +347,10 @@ class StreamLostError(TopologyError):
 
 
 # handling
+
+
+class ReplyTopicError(TopicError):
+    """A message asks for a reply where none may go."""
 
 
 class BrokerResponseException(CallboardError):

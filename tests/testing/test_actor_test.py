@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from time import monotonic
 from typing import ClassVar
 
@@ -14,17 +13,7 @@ from callboard import Actor, BrokerResponseException, RemoteError, RequestTimeou
 from callboard.errors import InvalidArgumentError
 from callboard.supervision import RestartIntensity, Supervisor
 from callboard.testing import ActorTest, StillWaitingError
-
-Start = Callable[..., ActorTest]
-
-
-@pytest.fixture(params=["memory", "real"])
-def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """ActorTest, on one and the other."""
-    if request.param == "real":
-        request.getfixturevalue("nats_binary")
-    monkeypatch.setattr(ActorTest, "on_real_server", request.param == "real")
-    return ActorTest
+from tests.testing.conftest import Start
 
 
 @frozen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, Self, cast
 
 from callboard.brokers import wire
@@ -53,12 +54,16 @@ class BrokerPublisher(Resource, Configured):
 
 
 async def publish_message(
-    transport: BrokerTransport, instrumentation: Instrumentation, message: BrokerMessage
+    transport: BrokerTransport,
+    instrumentation: Instrumentation,
+    message: BrokerMessage,
+    system: Mapping[str, str] | None = None,
 ) -> Receipt:
-    """Publish a message under a span of its own; see `BrokerTransport.publish` for guarantees and errors."""
+    """Publish a message under a span of its own, with further `system` headers; see `BrokerTransport.publish` for
+    guarantees and errors."""
     span = instrumentation.publish(message.topic, message.identifier)
     try:
-        frame = wire.encode(message, carrier=span.carrier)
+        frame = wire.encode(message, carrier=span.carrier, system=system)
         receipt = await instrumentation.sending("publish", message.topic, transport.publish(frame))
     except BaseException as error:
         span.fail(type(error).__name__, str(error))

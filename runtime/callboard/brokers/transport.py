@@ -14,10 +14,11 @@ from callboard.brokers.attempts import Attempts
 from callboard.brokers.deadletter import DeadLetters
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.mailbox import MailboxSpec
+from callboard.brokers.reply import ReplyRules
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.wire import Frame
 from callboard.clock import SYSTEM_CLOCK, Clock
-from callboard.config import Config
+from callboard.config import Config, ReplySettings
 from callboard.lifecycle import Resource
 from callboard.statistics import Statistics
 
@@ -98,6 +99,8 @@ class BrokerTransport(Resource):
     def __init__(self) -> None:
         super().__init__()
         self.statistics = Statistics()
+        self.reply_rules = ReplyRules(ReplySettings())
+        """Where replies may go; `System` sets what its configuration says."""
 
     @classmethod
     @abstractmethod
@@ -127,9 +130,9 @@ class BrokerTransport(Resource):
     def reply_box(self) -> ReplyBox:
         """A new private reply topic. What is sent to it arrives once the transport is set up."""
 
-    @abstractmethod
     def is_inbox(self, topic: str) -> bool:
         """Whether replies to this topic go directly to a listener instead of through a stream."""
+        return self.reply_rules.is_inbox(topic)
 
     def awaits(self, reply_topic: str) -> bool:  # noqa: ARG002
         """Whether a reply there is awaited in this very process."""

@@ -37,6 +37,7 @@ __all__ = [
     "format_time",
     "header_block",
     "headers_of",
+    "hops_of",
     "is_plain",
     "named_identifier",
     "own_headers",
@@ -57,6 +58,7 @@ STRATEGY = "Callboard-Strategy"
 VERSION = "Callboard-Version"
 DEADLINE = "Callboard-Deadline"
 TARGET = "Callboard-Target"
+HOPS = "Callboard-Hops"
 
 KNOWN_VERSION = 1
 DEAD_LETTER_ROOM = 8 * 1024
@@ -69,7 +71,7 @@ _SYSTEM_PREFIXES = ("nats-", "callboard-")
 
 _PROTOCOL = "NATS/1.0"
 _PLAIN = frozenset(
-    {CONTENT_TYPE, VERSION, IDENTIFIER, MESSAGE_ID, REPLY_TOPIC, REPLY_VIA, DEADLINE, TTL, *TRACE_HEADERS}
+    {CONTENT_TYPE, VERSION, IDENTIFIER, MESSAGE_ID, REPLY_TOPIC, REPLY_VIA, DEADLINE, TTL, HOPS, *TRACE_HEADERS}
 )
 _OURS = str(KNOWN_VERSION)
 
@@ -281,6 +283,12 @@ def _content_type(headers: Mapping[str, str]) -> str | None:
     if (exact := headers.get(CONTENT_TYPE)) is not None:
         return exact
     return next((value for name, value in headers.items() if name.lower() == "content-type"), None)
+
+
+def hops_of(headers: Mapping[str, str]) -> int:
+    """How many handlers in a row sent a message, each while it handled the one before; 0 when nobody says."""
+    said = headers.get(HOPS, "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 10 else 0
 
 
 def named_identifier(headers: Mapping[str, str]) -> UUID | None:

@@ -10,6 +10,9 @@ from typing import Annotated
 import typer
 
 from callboard.cli.dead import app as dead
+from callboard.cli.dev import dev
+from callboard.cli.doctor import doctor
+from callboard.cli.mailboxes import mailboxes, pause, resume
 from callboard.cli.publish import publish
 from callboard.cli.request import request
 from callboard.cli.run import run
@@ -28,8 +31,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run)
+app.command()(dev)
 app.command()(publish)
 app.command()(request)
+app.command()(mailboxes)
+app.command()(pause)
+app.command()(resume)
+app.command()(doctor)
 app.add_typer(topology)
 app.add_typer(dead)
 

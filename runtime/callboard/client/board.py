@@ -69,7 +69,7 @@ class Board:
         message = BrokerMessageV1(
             topic, BrokerMessageV1Payload(content, travelling), identifier=identifier, reply_topic=reply_topic
         )
-        return await publish_message(self._transport, self._instrumentation, message)
+        return await publish_message(self._transport, self._instrumentation, message, _hops())
 
     @overload
     async def request(
@@ -150,6 +150,7 @@ class Board:
                 wire.REPLY_VIA: "core",
                 wire.DEADLINE: wire.format_time(deadline),
                 wire.TTL: str(max(1, round(seconds)) + TTL_MARGIN),
+                **_hops(),
             }
             receipt = await self._transport.publish(wire.encode(message, carrier=span.carrier, system=system))
             span.sent(system[wire.MESSAGE_ID], receipt.stream, receipt.sequence)
@@ -172,6 +173,12 @@ class Board:
     def _derived(topic: str, content: Any, headers: Mapping[str, str]) -> UUID:
         current = CURRENT.get()
         return uuid4() if current is None else current.output_identifier(topic, JSON.encode(content), headers)
+
+
+def _hops() -> dict[str, str]:
+    """The header that counts handlers in a row, on what a handler sends."""
+    current = CURRENT.get()
+    return {} if current is None else {wire.HOPS: str(wire.hops_of(current.delivery.headers) + 1)}
 
 
 async def _matching(box: ReplyBox, identifier: str) -> ReplyFrame:

@@ -20,6 +20,7 @@ from callboard.config.section import (
     MetricsSettings,
     NatsSettings,
     QueueSettings,
+    ReplySettings,
     StreamSettings,
     SupervisionSettings,
     TelemetrySettings,
@@ -72,6 +73,8 @@ class Config:
     middleware: tuple[str, ...] = ()
     """Dotted paths of functions that stand around every handler, the outermost first."""
     queues: QueueSettings = field(default=QueueSettings())
+    replies: ReplySettings = field(default=ReplySettings())
+    """Where replies may go."""
     telemetry: TelemetrySettings = field(default=TelemetrySettings())
     metrics: MetricsSettings = field(default=MetricsSettings(), metadata={SHORT: "port"})
     """Where `callboard run` shows its metrics; a plain number is the port."""

@@ -10,7 +10,7 @@ from attrs.validators import optional
 from typed_settings.types import SecretStr
 
 from callboard.config.secret import UrlRepr
-from callboard.config.value import at_least, at_most, more_than, one_of, stream_names
+from callboard.config.value import at_least, at_most, inbox_prefixes, more_than, one_of, stream_names, topic_filters
 from callboard.errors import ConfigError
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "NatsSettings",
     "QueueSettings",
     "QueuedSettings",
+    "ReplySettings",
     "StreamSettings",
     "SupervisionSettings",
     "TelemetrySettings",
@@ -116,6 +117,20 @@ class StreamSettings:
     """Whether streams and durables are created and changed."""
     topics: dict[str, str] = field(factory=dict[str, str], validator=stream_names)
     """Streams of topics, by the topics' first token; a topic's stream has that token's name in capitals unless said."""
+
+
+@frozen
+class ReplySettings:
+    """Where replies may go, whatever a message asks for. Never to topics of the system (`$...`), to wildcards, or to a
+    topic that the handler itself listens on."""
+
+    inboxes: tuple[str, ...] = field(default=("_INBOX",), validator=inbox_prefixes)
+    """What private reply topics begin with; replies there are not stored."""
+    topics: tuple[str, ...] = field(default=(">",), validator=topic_filters)
+    """Other topics that replies may go to, as filters (`orders.>`); none: inboxes only."""
+    hops: int = field(default=32, validator=at_least(1))
+    """Messages in a row, each sent by the handler of the one before, after which replies to topics end: so a loop
+    does."""
 
 
 @frozen

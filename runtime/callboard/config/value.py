@@ -75,6 +75,21 @@ def stream_names(_: Any, __: Attribute[Any], value: Mapping[str, str]) -> None:
             raise _Unfit("must map the first tokens of topics to names of streams, without '.', '*', '>' and spaces")
 
 
+def inbox_prefixes(_: Any, __: Attribute[Any], value: Sequence[str]) -> None:
+    """Each is one token or several, without wildcards."""
+    for prefix in value:
+        if not all(prefix.split(".")) or set(prefix) & set("*> $"):
+            raise _Unfit("must be prefixes such as _INBOX, without wildcards, '$', spaces and a dot at an end")
+
+
+def topic_filters(_: Any, __: Attribute[Any], value: Sequence[str]) -> None:
+    """Each is a filter of topics: tokens, `*` for one of them, and `>` for the rest at the end."""
+    for wanted in value:
+        tokens = wanted.split(".")
+        if not all(tokens) or ">" in tokens[:-1] or set(wanted) & set(" $"):
+            raise _Unfit("must be filters of topics such as orders.>, '>' at the end only, without '$' and spaces")
+
+
 def fitted(option: OptionInfo, value: Any, converter: cattrs.Converter, place: str) -> Any:
     """The value that an option gets.
 

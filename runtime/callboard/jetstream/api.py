@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -75,6 +76,14 @@ class ConsumerInfo:
     """Messages that it has handed over and that are not settled."""
     at: str = ""
     """When the server said this, by its clock (RFC 3339)."""
+    redelivered: int = 0
+    """Unsettled messages that it has handed over more than once."""
+    pulls: int = 0
+    """Pulls that wait for messages."""
+    delivered: int = 0
+    """What it has handed over so far, redeliveries included."""
+    pause_remaining: timedelta = timedelta()
+    """For how long it hands over nothing yet."""
 
     @classmethod
     def of(cls, info: dict[str, Any]) -> ConsumerInfo:
@@ -87,7 +96,16 @@ class ConsumerInfo:
             ack_floor=floor.get("stream_seq", 0),
             unsettled=info.get("num_ack_pending", 0),
             at=info.get("ts", ""),
+            redelivered=info.get("num_redelivered", 0),
+            pulls=info.get("num_waiting", 0),
+            delivered=(info.get("delivered") or {}).get("consumer_seq", 0),
+            pause_remaining=timedelta(microseconds=info.get("pause_remaining", 0) / 1000),
         )
+
+    @property
+    def waits(self) -> bool:
+        """Whether a message is not settled."""
+        return self.pending > 0 or self.unsettled > 0
 
     @property
     def filters(self) -> list[str]:
@@ -223,6 +241,16 @@ class JetStreamApi:
         for subject in subjects:
             if subject.lower() in refused:
                 raise PermissionDeniedError(subject, "the account may not publish there")
+
+    async def oldest(self, stream: str, consumer: ConsumerInfo) -> float:
+        """Seconds since the oldest message that is not settled was stored, by the server's clock; 0.0 without one."""
+        now = datetime.fromisoformat(consumer.at) if consumer.at else datetime.now(UTC)
+        ages = [0.0]
+        for topics in consumer.filters:
+            wanted = {"seq": consumer.ack_floor + 1, "next_by_subj": topics}
+            if (found := await self.find(f"STREAM.MSG.GET.{stream}", wanted)) is not None:
+                ages.append((now - datetime.fromisoformat(found["message"]["time"])).total_seconds())
+        return max(ages)
 
     async def streams(self) -> list[str]:
         """Names of all streams."""

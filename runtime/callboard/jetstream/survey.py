@@ -10,13 +10,12 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from attrs import frozen
 
 from callboard.errors import PermissionDeniedError, SubstrateError
-from callboard.jetstream.api import ApiError, ConsumerInfo, JetStreamApi
+from callboard.jetstream.api import ApiError, JetStreamApi
 from callboard.jetstream.connection import NatsConnection
 from callboard.jetstream.stream import NANOSECONDS
 from callboard.statistics import MailboxStatistics, Statistics
@@ -98,11 +97,11 @@ class Survey:
 
     async def _stream(self, stream: str, mailboxes: dict[str, MailboxStatistics]) -> None:
         consumers = [consumer for consumer in await self._api.consumers(stream) if consumer.name in mailboxes]
-        limit = await self._limit(stream) if any(map(_waits, consumers)) else 0.0
+        limit = await self._limit(stream) if any(consumer.waits for consumer in consumers) else 0.0
         for consumer in consumers:
             mailbox = mailboxes[consumer.name]
             mailbox.lag_now, mailbox.ack_pending_now = consumer.pending, consumer.unsettled
-            age = _Age(await self._oldest(stream, consumer), limit) if _waits(consumer) else _Age()
+            age = _Age(await self._api.oldest(stream, consumer), limit) if consumer.waits else _Age()
             mailbox.age_now = age.seconds
             self._judge(mailbox, age)
 
@@ -110,16 +109,6 @@ class Survey:
         """Seconds for which a stream keeps its messages; 0.0: for ever."""
         info: dict[str, Any] = await self._api.call(f"STREAM.INFO.{stream}")
         return float(info["config"].get("max_age", 0)) / NANOSECONDS
-
-    async def _oldest(self, stream: str, consumer: ConsumerInfo) -> float:
-        """Seconds since the first message behind the acknowledged ones was stored, by the server's clock."""
-        now = datetime.fromisoformat(consumer.at) if consumer.at else datetime.now(UTC)
-        ages = [0.0]
-        for topics in consumer.filters:
-            wanted = {"seq": consumer.ack_floor + 1, "next_by_subj": topics}
-            if (found := await self._api.find(f"STREAM.MSG.GET.{stream}", wanted)) is not None:
-                ages.append((now - datetime.fromisoformat(found["message"]["time"])).total_seconds())
-        return max(ages)
 
     def _judge(self, mailbox: MailboxStatistics, age: _Age) -> None:
         """One line when the alarm begins, and one when it is over."""
@@ -138,7 +127,3 @@ class Survey:
         elif mailbox.durable in self._overdue and not age.is_above(RELIEF_SHARE):
             self._overdue.discard(mailbox.durable)
             logger.warning("mailbox %s: its messages are not about to be dropped any more", mailbox.durable)
-
-
-def _waits(consumer: ConsumerInfo) -> bool:
-    return consumer.pending > 0 or consumer.unsettled > 0

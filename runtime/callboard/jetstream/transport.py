@@ -154,9 +154,6 @@ class JetStreamTransport(BrokerTransport):
     def reply_box(self) -> ReplyBox:
         return self._boxes.open()
 
-    def is_inbox(self, topic: str) -> bool:
-        return topic.startswith("_INBOX.")
-
     def awaits(self, reply_topic: str) -> bool:
         return self._boxes.holds(reply_topic)
 

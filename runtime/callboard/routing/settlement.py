@@ -126,6 +126,7 @@ class Settler:
         span = self._instrumentation.reply(endpoint, delivery)
         token = span.enter()
         try:
+            self._transport.reply_rules.check(reply_topic, endpoint.topic, wire.hops_of(delivery.headers))
             await self._instrumentation.sending("reply", "", self._send(delivery, verdict.reply, verdict.frame, span))
         except CallboardError as error:
             span.fail(type(error).__name__, str(error))
@@ -150,6 +151,8 @@ class Settler:
             return
         frame = frame or reply_frame(delivery, response)
         frame.headers.update(span.carrier)
+        if not direct:
+            frame.headers[wire.HOPS] = str(wire.hops_of(delivery.headers) + 1)
         await (self._transport.send(frame) if direct else self._transport.publish(frame))
         span.sent(frame.headers[wire.MESSAGE_ID])
 

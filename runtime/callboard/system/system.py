@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 
 from callboard.actors import ActorDeclaration, Cell, declaration_of
 from callboard.brokers.configured import address_of, transport_of
+from callboard.brokers.reply import ReplyRules
 from callboard.brokers.status import MailboxStatus
 from callboard.brokers.transport import BrokerTransport, Topology
 from callboard.client.board import Board
@@ -83,6 +84,7 @@ class System:
         check_unicast(a for plan in self._plans.values() for d, _ in plan.values() for a in d.actions)
         topology = self.topology
         self._transport.statistics = self._instrumentation.statistics
+        self._transport.reply_rules = ReplyRules(config.replies)
         self._instrumentation.statistics.states = self._states
         self._instrumentation.declare([*(m.template.text for m in topology.mailboxes), *topology.publishes])
         self._resources: dict[type[Any], Any] = {}

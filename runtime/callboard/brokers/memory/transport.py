@@ -121,9 +121,6 @@ class InMemoryTransport(BrokerTransport):
         self.broker.inboxes[topic] = lambda frame: box.put(ReplyFrame(frame.headers, frame.body))
         return box
 
-    def is_inbox(self, topic: str) -> bool:
-        return topic.startswith(f"{INBOX}.")
-
     def awaits(self, reply_topic: str) -> bool:
         return reply_topic in self.broker.inboxes
 

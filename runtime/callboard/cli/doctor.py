@@ -1,0 +1,70 @@
+"""`callboard doctor`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from attrs import asdict
+
+from callboard.brokers.transport import Topology
+from callboard.cli.argument import Nats
+from callboard.config import Config
+from callboard.jetstream.examination import Finding, Grade, examine
+from callboard.system.assembly import assemble
+
+__all__ = ["doctor"]
+
+WRONG = 1
+"""Exit code: something is wrong."""
+
+
+def doctor(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TARGET]...",
+            help="Also compare the server with these, as 'callboard run' takes them [default: 'services' in the "
+            "--config file, if any]",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the service [default: the module's last part]")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document for each finding")] = False,  # noqa: FBT002
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings (YAML)")] = None,
+    nats: Nats = None,
+) -> None:
+    """Look for what is wrong: server, JetStream, permissions, durability, clocks, drift, dead letters, orphans.
+
+    Changes nothing. Each finding says what to do. Example: callboard doctor shop --nats nats://127.0.0.1:4222
+
+    Exit codes: 0 nothing is wrong, 1 something is, 2 wrong use.
+    """
+    settings = Config(config, nats=nats, name=name)
+    topology = assemble(targets or [], settings).topology if targets or settings.services else None
+    if asyncio.run(_doctor(settings, topology, json=json)):
+        raise typer.Exit(WRONG)
+
+
+async def _doctor(settings: Config, topology: Topology | None, *, json: bool) -> bool:
+    """Whether something is wrong."""
+    wrong = False
+    async for finding in examine(settings, topology):
+        wrong = wrong or finding.grade is Grade.WRONG
+        _print(finding, json=json)
+    return wrong
+
+
+def _print(finding: Finding, *, json: bool) -> None:
+    if json:
+        sys.stdout.write(msgspec.json.encode(asdict(finding)).decode() + "\n")
+        return
+    typer.echo(f"{finding.grade.value:<6}{finding.subject}: {finding.what}")
+    if finding.remedy:
+        typer.echo(f"      -> {finding.remedy}")

@@ -1,0 +1,202 @@
+"""What is right and what is wrong with a server, for those who operate it: each finding says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from attrs import frozen
+
+from callboard.brokers.deadletter import DEAD_STREAM
+from callboard.brokers.transport import Topology
+from callboard.config import Config, StreamSettings
+from callboard.errors import CallboardError, NoServerError
+from callboard.jetstream.api import JetStreamApi, UnavailableError
+from callboard.jetstream.connection import ConnectionOptions, NatsConnection
+from callboard.jetstream.difference import Remedy
+from callboard.jetstream.overview import MailboxView, Overview
+from callboard.jetstream.topology import TopologyManager
+
+__all__ = ["Finding", "Grade", "examine"]
+
+CLOCK = 1.0
+"""Seconds of difference between two clocks from which deadlines and leases are wrong."""
+OLD = 300.0
+"""Seconds after which a message that nobody takes is a finding."""
+
+
+class Grade(StrEnum):
+    """How bad it is."""
+
+    GOOD = "ok"
+    NOTE = "note"
+    """Nothing is wrong, but it is to be known."""
+    WRONG = "wrong"
+
+
+@frozen
+class Finding:
+    """One thing that was looked at."""
+
+    grade: Grade
+    subject: str
+    what: str
+    remedy: str = ""
+    """What to do; empty where nothing has to be done."""
+
+
+async def examine(config: Config, topology: Topology | None = None) -> AsyncIterator[Finding]:
+    """Look at the server that a configuration names, and with a topology at what a service needs of it.
+
+    Raises nothing: what cannot be looked at is a finding.
+    """
+    options = ConnectionOptions.from_config(config)
+    connection = NatsConnection(options)
+    try:
+        await connection.setup()
+    except NoServerError as error:
+        yield Finding(
+            Grade.WRONG, "server", str(error), "start it, or name another one: --nats, NATS_URL, or 'nats.servers'"
+        )
+        return
+    except CallboardError as error:  # too old, or not for us
+        yield Finding(Grade.WRONG, "server", str(error), "update the server to 2.11 or later, or check the credentials")
+        return
+    try:
+        yield Finding(
+            Grade.GOOD, "server", f"{options.secret_free}, version {connection.client.connected_server_version}"
+        )
+        async for finding in _Examination(JetStreamApi(connection), config.streams, topology).run():
+            yield finding
+    finally:
+        await connection.destroy()
+
+
+class _Examination:
+    def __init__(self, api: JetStreamApi, settings: StreamSettings, topology: Topology | None) -> None:
+        self._api = api
+        self._settings = settings
+        self._topology = topology
+
+    async def run(self) -> AsyncIterator[Finding]:
+        try:
+            account = await self._api.call("INFO")
+        except UnavailableError as error:
+            yield Finding(
+                Grade.WRONG,
+                "JetStream",
+                str(error),
+                "start the server with '--jetstream', or enable it for the account",
+            )
+            return
+        except CallboardError as error:
+            yield Finding(Grade.WRONG, "JetStream", str(error), "allow the account to publish to $JS.API.>")
+            return
+        yield Finding(Grade.GOOD, "JetStream", f"enabled; {account.get('streams', 0)} streams in this account")
+        for part in (self._streams, self._mailboxes, self._dead_letters, self._differences):
+            try:
+                async for finding in part():
+                    yield finding
+            except CallboardError as error:
+                yield Finding(Grade.WRONG, "permissions", str(error), "see 'callboard permissions TARGET'")
+
+    async def _streams(self) -> AsyncIterator[Finding]:
+        for name in await self._api.streams():
+            info = await self._api.call(f"STREAM.INFO.{name}")
+            if (late := _clock_difference(info)) is not None and late > CLOCK:
+                yield Finding(
+                    Grade.WRONG,
+                    "clock",
+                    f"this machine's and the server's differ by {late:.1f} s",
+                    "synchronise both (NTP): deadlines of requests go by them",
+                )
+            yield _durability(name, info)
+
+    async def _mailboxes(self) -> AsyncIterator[Finding]:
+        views = await Overview(self._api).look()
+        if not views:
+            yield Finding(Grade.NOTE, "mailboxes", "there are none yet")
+            return
+        wrong = [finding for view in views for finding in _of_mailbox(view)]
+        for finding in wrong:
+            yield finding
+        if not wrong:
+            yield Finding(Grade.GOOD, "mailboxes", f"{len(views)}, all of them read")
+
+    async def _dead_letters(self) -> AsyncIterator[Finding]:
+        info = await self._api.find(f"STREAM.INFO.{DEAD_STREAM}")
+        count = 0 if info is None else int(info["state"]["messages"])
+        if count:
+            yield Finding(
+                Grade.NOTE,
+                "dead letters",
+                f"{count} messages were given up",
+                "see 'callboard dead list'; then 'dead replay' or 'dead discard'",
+            )
+        else:
+            yield Finding(Grade.GOOD, "dead letters", "none")
+
+    async def _differences(self) -> AsyncIterator[Finding]:
+        if self._topology is None:
+            return
+        differences = await TopologyManager(self._api, self._settings).plan(self._topology)
+        for difference in differences:
+            left_over = difference.remedy is Remedy.PRUNE
+            yield Finding(
+                Grade.NOTE if left_over else Grade.WRONG,
+                "orphan" if left_over else "drift",
+                str(difference),
+                "'callboard topology apply --prune' deletes it" if left_over else "see 'callboard topology plan'",
+            )
+        if not differences:
+            yield Finding(Grade.GOOD, "topology", "the server is as the code says")
+        await self._api.check_pulls(
+            [(await self._stream_of(box.template.filter), box.durable) for box in self._topology.mailboxes]
+        )
+        yield Finding(Grade.GOOD, "permissions", "the account may pull from every mailbox of the target")
+
+    async def _stream_of(self, topic: str) -> str:
+        return next(iter(await self._api.streams_touching(topic)), "NONE")
+
+
+def _clock_difference(info: dict[str, Any]) -> float | None:
+    if "ts" not in info:
+        return None
+    return abs((datetime.fromisoformat(info["ts"]) - datetime.now(UTC)).total_seconds())
+
+
+def _durability(name: str, info: dict[str, Any]) -> Finding:
+    config = info["config"]
+    replicas = int(config.get("num_replicas", 1))
+    subject = f"stream {name}"
+    if config.get("storage") != "file":
+        return Finding(
+            Grade.WRONG,
+            subject,
+            "is kept in memory: a restart of the server loses it",
+            f"create it anew with file storage: nats stream add {name} --storage file",
+        )
+    if replicas < 3:
+        return Finding(
+            Grade.NOTE,
+            subject,
+            f"file storage, {replicas} replica{'s' if replicas > 1 else ''}: a loss of the machine loses it, and a "
+            "loss of power what came after the last sync (2 minutes by default)",
+            "for more: a cluster and 'streams.replicas: 3', or 'sync_interval: always' on the server",
+        )
+    return Finding(Grade.GOOD, subject, f"file storage, {replicas} replicas")
+
+
+def _of_mailbox(view: MailboxView) -> list[Finding]:
+    subject = f"mailbox {view.durable}"
+    if view.paused_for:
+        return [Finding(Grade.NOTE, subject, f"is paused; {view.lag} messages wait", f"callboard resume {view.actor}")]
+    if view.state == "nobody" and view.lag:
+        what = f"nobody reads it, and {view.lag} messages wait, the oldest for {view.oldest:.0f} s"
+        return [Finding(Grade.WRONG, subject, what, f"start the service {view.service or view.actor!r}: callboard run")]
+    if view.oldest > OLD:
+        what = f"its oldest message has waited {view.oldest:.0f} s; {view.lag} wait, {view.in_progress} in progress"
+        return [Finding(Grade.NOTE, subject, what, "add workers ('--workers'), or see why it is retried")]
+    return []

@@ -1,0 +1,106 @@
+"""`callboard doctor`: each thing that can be wrong is found, and its finding says what to do."""
+
+# nats-py leaves its keyword arguments without types.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import nats
+import pytest
+
+import callboard as library
+from callboard.embedded import EmbeddedServer
+from tests.cli.command import CommandLine, Result
+from tests.jetstream.denying import server_that_denies, url
+
+pytestmark = pytest.mark.usefixtures("nats_binary")
+
+
+def findings(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.out.splitlines()]
+
+
+def wrong(result: Result) -> list[str]:
+    return [finding["subject"] for finding in findings(result) if finding["grade"] == "wrong"]
+
+
+async def test_service_that_runs_is_healthy(served: CommandLine) -> None:
+    running = await served.run("svc")
+    await running.worker()
+    looked = await served("doctor", "svc", "--json")
+    assert (looked.code, looked.err) == (0, "")
+    assert wrong(looked) == []
+    subjects = {finding["subject"] for finding in findings(looked)}
+    assert {"server", "JetStream", "stream ORDERS", "mailboxes", "dead letters", "topology", "permissions"} <= subjects
+    assert [each["remedy"] for each in findings(looked) if each["grade"] == "note"]
+
+    read = (await served("doctor")).out
+    assert "ok    server: nats://127.0.0.1:" in read
+    assert "-> for more: a cluster and 'streams.replicas: 3'" in read
+
+
+async def test_no_server_is_wrong(served: CommandLine, nats_server: EmbeddedServer) -> None:
+    nats_server.kill()
+    looked = await served("doctor", "--json")
+    assert (looked.code, wrong(looked)) == (1, ["server"])
+    assert "NATS_URL" in findings(looked)[0]["remedy"]
+
+
+async def test_server_without_jetstream_is_wrong(served: CommandLine) -> None:
+    async with EmbeddedServer(port=0, extra_config="accounts { A { users: [{user: a, password: b}] } }") as server:
+        looked = await served("doctor", "--json", NATS_URL=server.url.replace("//", "//a:b@"))
+    assert (looked.code, wrong(looked)) == (1, ["JetStream"])
+    assert "enable it for the account" in findings(looked)[-1]["remedy"]
+
+
+async def test_stream_in_memory_drift_and_a_mailbox_that_nobody_reads(
+    served: CommandLine, nats_server: EmbeddedServer
+) -> None:
+    client = await nats.connect(nats_server.url)
+    await client.jetstream().add_stream(name="ORDERS", subjects=["orders", "orders.>"], storage="memory")
+    await client.close()
+    running = await served.run("svc")
+    await running.worker()
+    running.signal(signal.SIGTERM)
+    await running.ended()
+    async with library.connect(nats_server.url) as board:
+        await board.publish("orders.slow", "never")
+
+    looked = await served("doctor", "svc", "--json", CALLBOARD_STREAMS_MAX_AGE="86400")
+    assert looked.code == 1
+    assert "stream ORDERS" in wrong(looked)
+    assert "drift" in wrong(looked)
+    assert any(subject.startswith("mailbox command-orders_slow") for subject in wrong(looked))
+
+
+async def test_dead_letters_and_orphans_are_noted(served: CommandLine, nats_server: EmbeddedServer) -> None:
+    running = await served.run("svc")
+    await running.worker()
+    async with library.connect(nats_server.url) as board:
+        await board.publish("orders.add", "no numbers")
+        while not (found := json.loads((await served("mailboxes", "--json")).out)["mailboxes"]) or any(
+            each["lag"] or each["in_progress"] for each in found
+        ):
+            pass
+    (running.folder / "smaller.py").write_text(
+        "from callboard import Actor, query\n\n\nclass Orders(Actor):\n"
+        '    @query("orders.add")\n    async def add(self, numbers: list[int]) -> int:\n        return sum(numbers)\n'
+    )
+    looked = findings(await served("doctor", "smaller", "--name", "svc", "--json"))
+    assert [each["what"] for each in looked if each["subject"] == "dead letters"] == ["1 messages were given up"]
+    assert [each["grade"] for each in looked if each["subject"] == "orphan"] == ["note"] * 3
+
+
+async def test_missing_permission_is_wrong(served: CommandLine) -> None:
+    async with server_that_denies("publish", "$JS.API.CONSUMER.LIST.>") as server:
+        served.environment["NATS_URL"] = url(server, "root")
+        running = await served.run("svc")
+        await running.worker()
+        looked = await served("doctor", "svc", "--json", NATS_URL=url(server))
+    assert looked.code == 1
+    assert "permissions" in wrong(looked)
+    assert "CONSUMER.LIST" in json.dumps(findings(looked))

@@ -1,0 +1,37 @@
+"""The guide to testing works as it stands, in memory and on a real server, for somebody who has only that page."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.page import blocks_of
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "testing.md"
+REAL = "counted_and_paid or refused or forgets or broker_is_away"
+"""Those that do not wait for minutes."""
+
+
+@pytest.mark.usefixtures("nats_binary")
+@pytest.mark.parametrize(("words", "passed"), [((), 7), (("--callboard-server=real", "-k", REAL), 4)])
+def test_the_guides_tests_pass(words: tuple[str, ...], passed: int, tmp_path: Path) -> None:
+    for block in blocks_of(GUIDE):
+        if block.file is not None:
+            (tmp_path / block.file).write_text(block.text)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert f"{passed} passed" in done.stdout
