@@ -80,7 +80,7 @@ async def _dev(
     folders: Sequence[Path],
     changes: BaseFilter,
 ) -> None:
-    from watchfiles import awatch  # noqa: PLC0415 - of an extra
+    from watchfiles import awatch  # noqa: PLC0415 # pyright: ignore[reportUnknownVariableType] - of an extra
 
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

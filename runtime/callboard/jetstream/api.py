@@ -89,6 +89,7 @@ class ConsumerInfo:
     def of(cls, info: dict[str, Any]) -> ConsumerInfo:
         """From the answer of the API."""
         floor: dict[str, Any] = info.get("ack_floor") or {}
+        handed_over: dict[str, Any] = info.get("delivered") or {}
         return cls(
             name=info["name"],
             config=info["config"],
@@ -98,7 +99,7 @@ class ConsumerInfo:
             at=info.get("ts", ""),
             redelivered=info.get("num_redelivered", 0),
             pulls=info.get("num_waiting", 0),
-            delivered=(info.get("delivered") or {}).get("consumer_seq", 0),
+            delivered=handed_over.get("consumer_seq", 0),
             pause_remaining=timedelta(microseconds=info.get("pause_remaining", 0) / 1000),
         )
 
