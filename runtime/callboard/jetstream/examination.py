@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -65,9 +66,9 @@ async def examine(config: Config, topology: Topology | None = None) -> AsyncIter
         yield Finding(Grade.WRONG, "server", str(error), "update the server to 2.11 or later, or check the credentials")
         return
     try:
-        yield Finding(
-            Grade.GOOD, "server", f"{options.secret_free}, version {connection.client.connected_server_version}"
-        )
+        version = connection.client.connected_server_version
+        number = f"{version.major}.{version.minor}.{version.patch}"
+        yield Finding(Grade.GOOD, "server", f"{options.secret_free}, version {number}")
         async for finding in _Examination(JetStreamApi(connection), config.streams, topology).run():
             yield finding
     finally:
@@ -100,19 +101,30 @@ class _Examination:
                 async for finding in part():
                     yield finding
             except CallboardError as error:
-                yield Finding(Grade.WRONG, "permissions", str(error), "see 'callboard permissions TARGET'")
-
-    async def _streams(self) -> AsyncIterator[Finding]:
-        for name in await self._api.streams():
-            info = await self._api.call(f"STREAM.INFO.{name}")
-            if (late := _clock_difference(info)) is not None and late > CLOCK:
                 yield Finding(
                     Grade.WRONG,
-                    "clock",
-                    f"this machine's and the server's differ by {late:.1f} s",
-                    "synchronise both (NTP): deadlines of requests go by them",
+                    "permissions",
+                    str(error),
+                    "allow it; docs/guide/topology.md lists what a service needs",
                 )
-            yield _durability(name, info)
+
+    async def _streams(self) -> AsyncIterator[Finding]:
+        alike: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
+        late = 0.0
+        for name in await self._api.streams():
+            info = await self._api.call(f"STREAM.INFO.{name}")
+            config: dict[str, Any] = info["config"]
+            alike[str(config.get("storage", "file")), int(config.get("num_replicas", 1))].append(name)
+            late = max(late, _clock_difference(info))
+        if late > CLOCK:
+            yield Finding(
+                Grade.WRONG,
+                "clock",
+                f"this machine's and the server's differ by {late:.1f} s",
+                "synchronise both (NTP): deadlines of requests go by them",
+            )
+        for (storage, replicas), names in alike.items():
+            yield _durability(names, storage, replicas)
 
     async def _mailboxes(self) -> AsyncIterator[Finding]:
         views = await Overview(self._api).look()
@@ -161,29 +173,29 @@ class _Examination:
         return next(iter(await self._api.streams_touching(topic)), "NONE")
 
 
-def _clock_difference(info: dict[str, Any]) -> float | None:
+def _clock_difference(info: dict[str, Any]) -> float:
+    """Seconds between the server's clock and ours, what the answer took included."""
     if "ts" not in info:
-        return None
+        return 0.0
     return abs((datetime.fromisoformat(info["ts"]) - datetime.now(UTC)).total_seconds())
 
 
-def _durability(name: str, info: dict[str, Any]) -> Finding:
-    config = info["config"]
-    replicas = int(config.get("num_replicas", 1))
-    subject = f"stream {name}"
-    if config.get("storage") != "file":
+def _durability(names: Sequence[str], storage: str, replicas: int) -> Finding:
+    """What streams of one class of durability can lose."""
+    subject = f"stream{'s' if len(names) > 1 else ''} {', '.join(names)}"
+    if storage != "file":
         return Finding(
             Grade.WRONG,
             subject,
-            "is kept in memory: a restart of the server loses it",
-            f"create it anew with file storage: nats stream add {name} --storage file",
+            "kept in memory: a restart of the server loses everything",
+            "create anew with file storage, such as: nats stream add NAME --storage file",
         )
     if replicas < 3:
         return Finding(
             Grade.NOTE,
             subject,
-            f"file storage, {replicas} replica{'s' if replicas > 1 else ''}: a loss of the machine loses it, and a "
-            "loss of power what came after the last sync (2 minutes by default)",
+            f"file storage, {replicas} replica{'s' if replicas > 1 else ''}: a loss of the machine loses everything, "
+            "and a loss of power what came after the last sync (2 minutes by default)",
             "for more: a cluster and 'streams.replicas: 3', or 'sync_interval: always' on the server",
         )
     return Finding(Grade.GOOD, subject, f"file storage, {replicas} replicas")
