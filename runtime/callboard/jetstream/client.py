@@ -89,13 +89,19 @@ class NatsClient(Client):
             raise OutboundBufferLimitError
         self.stats["out_msgs"] += 1
         self.stats["out_bytes"] += len(command)
-        if not self._pending and self._flush_queue is not None and self.is_connected:
-            if self._written is None:
-                self._written = asyncio.get_running_loop().create_future()
-                self._written.set_result(None)
-            self._flush_queue.put_nowait(self._written)
+        if not self._pending and self.is_connected:
+            self._wake_flusher()
         self._pending.append(command)
         self._pending_data_size = size
+
+    def _wake_flusher(self) -> None:
+        """Have nats-py's task write what waits, once in a turn of the event loop."""
+        if self._flush_queue is None or self._flush_queue.full():  # full: it is awake already
+            return
+        if self._written is None:
+            self._written = asyncio.get_running_loop().create_future()
+            self._written.set_result(None)
+        self._flush_queue.put_nowait(self._written)
 
     def acknowledge(self, subject: str) -> None:
         """Send an empty message to the subject that came with a message. Raises as `send` does."""
