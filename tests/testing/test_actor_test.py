@@ -196,7 +196,7 @@ async def test_answer_that_waits_for_time_is_said_to() -> None:
 async def test_an_hour_passes_in_no_time() -> None:
     begun = monotonic()
     async with ActorTest(Slow) as system:
-        asking = asyncio.create_task(system.system.board.request("slow.work", 7, timeout=300))
+        asking = asyncio.create_task(system.board.request("slow.work", 7, timeout=300))
         await system.advance(90)
         assert await asking == 7
         await system.advance(3600)
@@ -210,7 +210,7 @@ async def test_timeout_of_a_request_goes_by_the_tests_clock() -> None:
             await asyncio.Event().wait()
 
     async with ActorTest(Hanging) as system:
-        asking = asyncio.create_task(system.system.board.request("hang.on", timeout=10))
+        asking = asyncio.create_task(system.board.request("hang.on", timeout=10))
         await system.advance(9.9)
         assert not asking.done()
         await system.advance(0.2)

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from callboard.brokers.letter import StoredLetter
 from callboard.brokers.transport import Receipt
-from callboard.client.board import DEFAULT_TIMEOUT
+from callboard.client.board import DEFAULT_TIMEOUT, Board
 from callboard.config import Config
 from callboard.embedded import EmbeddedServer
 from callboard.errors import CallboardError
@@ -115,6 +115,11 @@ class ActorTest:
         return self._system
 
     @property
+    def board(self) -> Board:
+        """What actors and programs send with: for what the methods here do not do, such as a request in a task."""
+        return self.system.board
+
+    @property
     def _its_stage(self) -> Stage:
         if self._stage is None:
             raise StillWaitingError("this ActorTest has not begun: use it with 'async with'")
@@ -134,9 +139,7 @@ class ActorTest:
         """`Board.publish`. A topic that no actor of this test declares gets a stream, so that what is handled elsewhere
         can be sent here."""
         await self._its_stage.hold(topic)
-        return await self.system.board.publish(
-            topic, content, headers=headers, reply_topic=reply_topic, identifier=identifier
-        )
+        return await self.board.publish(topic, content, headers=headers, reply_topic=reply_topic, identifier=identifier)
 
     @overload
     async def request(
@@ -163,11 +166,11 @@ class ActorTest:
     ) -> Any:
         """`Board.request`; `timeout` is by the test's clock.
 
-        Raises `StillWaitingError` when the answer waits for time to pass, and it does not pass by itself: ask in a task
-        (`asyncio.create_task`) then, and `advance` meanwhile.
+        Raises `StillWaitingError` when the answer waits for time to pass, and it does not pass by itself: ask with
+        `board.request` in a task (`asyncio.create_task`) then, and `advance` meanwhile.
         """
         asking = asyncio.ensure_future(
-            self.system.board.request(topic, content, returns=returns, timeout=timeout, headers=headers)
+            self.board.request(topic, content, returns=returns, timeout=timeout, headers=headers)
         )
         try:
             await self._until(asking.done, f"request {topic!r}")
