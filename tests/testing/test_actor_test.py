@@ -75,6 +75,7 @@ async def test_what_fails_is_tried_again_when_time_has_passed(start: Start) -> N
             await system.advance(0.7)
             assert tries == [7, 7]
         await system.advance(2.0)
+        await system.settled()
         assert tries == [7, 7, 7]
         assert not system.dead_letters
 
@@ -117,6 +118,7 @@ async def test_message_whose_ack_is_lost_is_delivered_again(start: Start) -> Non
         await system.publish("count.up", 1)
         await system.publish("count.up", 2)
         await system.advance(2.5)
+        await system.settled()
 
     assert sorted(numbers) == [1, 1, 2]
 
@@ -125,7 +127,7 @@ async def test_crashed_actor_is_started_again_with_a_new_state(start: Start) -> 
     async with start(Orders) as system:
         assert await system.request("orders.place", Order(1, "pen")) == 1
         await system.crash("Orders")
-        await system.advance(1.0)
+        await system.advance(2.5)
         (orders,) = system.system.status().actors
         assert orders.restarts == 1
         assert await system.request("orders.place", Order(2, "ink")) == 1
@@ -134,9 +136,9 @@ async def test_crashed_actor_is_started_again_with_a_new_state(start: Start) -> 
 async def test_actor_that_crashes_too_often_is_parked(start: Start) -> None:
     async with start(Supervisor([Orders], intensity=RestartIntensity(max_restarts=1, period=60))) as system:
         await system.crash("Orders")
-        await system.advance(1.0)
+        await system.advance(2.5)
         await system.crash("Orders")
-        await system.advance(1.0)
+        await system.advance(2.5)
         (orders,) = system.system.status().actors
         assert orders.state == "parked"
         with pytest.raises(InvalidArgumentError, match="no actor 'Ordres' runs here; did you mean 'Orders'"):
