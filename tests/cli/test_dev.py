@@ -74,8 +74,8 @@ async def dev(tmp_path: Path) -> AsyncIterator[Dev]:
     dev = await started(tmp_path, "--port", "0")
     yield dev
     if dev.process.returncode is None:
-        dev.process.kill()
-        await dev.process.wait()
+        dev.process.terminate()  # killed, it would leave its service behind
+        await asyncio.wait_for(dev.process.wait(), 30)
 
 
 async def greeting(dev: Dev) -> str:
