@@ -121,6 +121,7 @@ def connect(
         finally:
             _wait(stack.aclose(), loop)
     finally:
+        _wait(_end_others(), loop)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
@@ -134,6 +135,15 @@ def _wait(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
     except BaseException:
         done.cancel()
         raise
+
+
+async def _end_others() -> None:
+    """Let work that was cancelled, such as a connection that nobody waits for any more, come to its end."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others)
 
 
 def _is_async() -> bool:

@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from callboard.brokers import wire
 from callboard.message import BrokerMessageV1
 
-__all__ = ["BrokerDelivery"]
+__all__ = ["BrokerDelivery", "WrappedBrokerDelivery"]
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -152,3 +152,29 @@ class BrokerDelivery(ABC):
     @abstractmethod
     async def in_progress(self) -> None:
         """Still at work: renew the lease."""
+
+
+class WrappedBrokerDelivery(BrokerDelivery):
+    """A delivery that stands before another one, to have a say in how it is settled."""
+
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: BrokerDelivery) -> None:
+        super().__init__(
+            inner.topic,
+            inner.headers,
+            inner.body,
+            stream=inner.stream,
+            sequence=inner.sequence,
+            delivered=inner.delivered,
+            durable=inner.durable,
+            touched=inner.touched,
+            stored=inner.stored,
+        )
+        self.inner = inner
+        self.repeated = inner.repeated
+
+    async def in_progress(self) -> None:
+        if not self.settled:
+            await self.inner.in_progress()
+            self.touched = self.inner.touched

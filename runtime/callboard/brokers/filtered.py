@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from callboard.brokers.delivery import BrokerDelivery
+from callboard.brokers.delivery import BrokerDelivery, WrappedBrokerDelivery
 from callboard.brokers.subscriber import BrokerSubscriber, WrappedBrokerSubscriber
 from callboard.brokers.validator import BrokerSubscriberValidator
 from callboard.errors import ContentDecodeError, SubstrateError
@@ -17,24 +17,13 @@ PAUSE = 2.0
 """Seconds until a message comes again whose validator could not take down that it was handled."""
 
 
-class FilteredDelivery(BrokerDelivery):
+class FilteredDelivery(WrappedBrokerDelivery):
     """A delivery that a validator is asked about, and told how it ended."""
 
-    __slots__ = ("_admitted", "_asked", "_validator", "inner")
+    __slots__ = ("_admitted", "_asked", "_validator")
 
     def __init__(self, inner: BrokerDelivery, validator: BrokerSubscriberValidator) -> None:
-        super().__init__(
-            inner.topic,
-            inner.headers,
-            inner.body,
-            stream=inner.stream,
-            sequence=inner.sequence,
-            delivered=inner.delivered,
-            durable=inner.durable,
-            touched=inner.touched,
-            stored=inner.stored,
-        )
-        self.inner = inner
+        super().__init__(inner)
         self._validator = validator
         self._admitted: bool | None = None
         self._asked = False
@@ -84,11 +73,6 @@ class FilteredDelivery(BrokerDelivery):
                 await self._release()
             finally:
                 await self.inner.term(reason)
-
-    async def in_progress(self) -> None:
-        if not self.settled:
-            await self.inner.in_progress()
-            self.touched = self.inner.touched
 
     def _settles(self) -> bool:
         first, self.settled = not self.settled, True

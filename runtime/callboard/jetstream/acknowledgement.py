@@ -12,7 +12,7 @@ from time import monotonic
 from typing import NoReturn
 
 import msgspec
-from nats.errors import ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError
+from nats.errors import ConnectionClosedError, OutboundBufferLimitError
 
 from callboard.brokers.wire import Frame, check_size, header_block
 from callboard.errors import (
@@ -143,7 +143,7 @@ class AcknowledgedPublisher:
             return await future
         except OutboundBufferLimitError:
             raise _Again("not connected and the send buffer is full") from None
-        except (ConnectionClosedError, ConnectionDrainingError):
+        except ConnectionClosedError:
             if not self._connection.is_ready():
                 raise ConnectionLostError(self._connection.options.secret_free, "closed") from None
             raise _Again("the connection is being replaced") from None

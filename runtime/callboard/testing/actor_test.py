@@ -177,6 +177,7 @@ class ActorTest:
             return await asking
         finally:
             asking.cancel()
+            await asyncio.wait({asking})
 
     # Time
 

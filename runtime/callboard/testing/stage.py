@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from attrs import define
 
-from callboard.brokers.delivery import BrokerDelivery
+from callboard.brokers.delivery import BrokerDelivery, WrappedBrokerDelivery
 from callboard.brokers.mailbox import MailboxSpec
 from callboard.brokers.memory.broker import InMemoryBroker
 from callboard.brokers.memory.transport import InMemoryTransport
@@ -42,25 +42,13 @@ class Faults:
         return _FaultyDelivery(delivery, self)
 
 
-class _FaultyDelivery(BrokerDelivery):
+class _FaultyDelivery(WrappedBrokerDelivery):
     """A delivery whose acknowledgement may be lost on its way."""
 
-    __slots__ = ("_faults", "inner")
+    __slots__ = ("_faults",)
 
     def __init__(self, inner: BrokerDelivery, faults: Faults) -> None:
-        super().__init__(
-            inner.topic,
-            inner.headers,
-            inner.body,
-            stream=inner.stream,
-            sequence=inner.sequence,
-            delivered=inner.delivered,
-            durable=inner.durable,
-            touched=inner.touched,
-            stored=inner.stored,
-        )
-        self.inner = inner
-        self.repeated = inner.repeated
+        super().__init__(inner)
         self._faults = faults
 
     @property
@@ -84,11 +72,6 @@ class _FaultyDelivery(BrokerDelivery):
     async def term(self, reason: str) -> None:
         self.settled = True
         await self.inner.term(reason)
-
-    async def in_progress(self) -> None:
-        if not self.settled:
-            await self.inner.in_progress()
-            self.touched = self.inner.touched
 
 
 class Stage(ABC):
@@ -202,10 +185,14 @@ class ServerStage(Stage):
         await self.transport.prepare(Topology((), (topic,)))
 
     async def at_rest(self, system: System) -> bool:
-        if self.handles() or _starting(system) or await self.jetstream.unsettled(system.topology.mailboxes):
-            await asyncio.sleep(LOOK)
-            return False
-        return True
+        mailboxes = system.topology.mailboxes
+        if not self.handles() and not _starting(system):
+            unsettled, delivered = await self.jetstream.looked_at(mailboxes)
+            # Twice: while one mailbox is looked at, a message may go from another one to one that was seen before.
+            if not unsettled and await self.jetstream.looked_at(mailboxes) == (0, delivered):
+                return True
+        await asyncio.sleep(LOOK)
+        return False
 
     async def advance(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -231,15 +218,16 @@ class _ServerTransport(JetStreamTransport):
     def subscriber(self, mailboxes: Sequence[MailboxSpec]) -> BrokerSubscriber:
         return self._stage.opens(super().subscriber(mailboxes))
 
-    async def unsettled(self, mailboxes: Sequence[MailboxSpec]) -> int:
-        """Messages that wait for one of these, or for their settlement."""
-        unsettled = 0
+    async def looked_at(self, mailboxes: Sequence[MailboxSpec]) -> tuple[int, int]:
+        """Messages that wait for one of these or for their settlement, and deliveries so far."""
+        unsettled = delivered = 0
         for spec in mailboxes:
             for stream in await self._api.streams_touching(spec.template.filter):
                 found = await self._api.find(f"CONSUMER.INFO.{stream}.{spec.durable}")
                 if found is not None:
                     unsettled += int(found["num_pending"]) + int(found["num_ack_pending"])
-        return unsettled
+                    delivered += int(found["delivered"]["consumer_seq"])
+        return unsettled, delivered
 
 
 def _starting(system: System) -> bool:
