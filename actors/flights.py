@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from actors.airline import AirlineDesk, open_desk
+from actors.airline import AirlineDesk, DeskDownError, open_desk
 from actors.store import Store, open_store
 from callboard import Actor, BrokerRequest, BrokerResponseException, Supervisor, command, event, query
 
@@ -184,7 +184,8 @@ class Rebooking(Actor):
     def __init__(self, desk: AirlineDesk) -> None:
         self.desk = desk
 
-    @command("passengers.rebook", timeout=10.0, retry=(0, 0.1, 0.3))
+    # A desk that does not answer about one flight says nothing of the others: no reason for the mailbox to pause.
+    @command("passengers.rebook", timeout=10.0, retry=(0, 0.1, 0.3), failures={DeskDownError: "retry"})
     async def rebook(self, request: Rebook) -> Rebooked:
         seats = await self.desk.seats(request.flight)
         if not seats:

@@ -129,7 +129,7 @@ class FailurePolicy:
     def _judge_message(
         self, error: BaseException, attempt: int, remaining: float, random: Callable[[], float]
     ) -> Verdict:
-        action = self._action(error)
+        action, declared = self._action(error)
         if action is None:
             return Verdict(Settlement.ACK, reply=error_response(error), error=error, failure=FailureClass.REFUSAL)
         if action is FailureAction.DISCARD:
@@ -138,28 +138,29 @@ class FailurePolicy:
             return self._final(Settlement.DEAD_LETTER, error)
         if action is FailureAction.PAUSE:
             return self._final(Settlement.DEAD_LETTER, error, Outage.YES)
+        outage = Outage.NO if declared else Outage.MAYBE
         if attempt <= len(self.delays):
             delay = jittered(self.delays[attempt - 1], random)
             if delay < remaining:
                 failure = FailureClass.MESSAGE
-                return Verdict(Settlement.RETRY, delay, error=error, failure=failure, outage=Outage.MAYBE)
-        return self._final(Settlement.DEAD_LETTER, error, Outage.MAYBE)
+                return Verdict(Settlement.RETRY, delay, error=error, failure=failure, outage=outage)
+        return self._final(Settlement.DEAD_LETTER, error, outage)
 
     @staticmethod
     def _final(settlement: Settlement, error: BaseException, outage: Outage = Outage.NO) -> Verdict:
         reply = error_response(error)
         return Verdict(settlement, reply=reply, error=error, failure=FailureClass.MESSAGE, outage=outage)
 
-    def _action(self, error: BaseException) -> FailureAction | None:
-        """What the nearest class of an error leads to; None for a refusal."""
+    def _action(self, error: BaseException) -> tuple[FailureAction | None, bool]:
+        """What the nearest class of an error leads to, and whether a rule declares it; None is a refusal."""
         for kind in type(error).__mro__:
             if kind in self.rules:
-                return self.rules[kind]
+                return self.rules[kind], True
             if kind is BrokerResponseException:
-                return None
+                return None, False
             if kind in _NEVER_BETTER:
-                return FailureAction.REJECT
-        return FailureAction.RETRY
+                return FailureAction.REJECT, False
+        return FailureAction.RETRY, False
 
 
 def error_response(error: BaseException) -> BrokerResponse:

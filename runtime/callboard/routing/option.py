@@ -26,7 +26,7 @@ class FailureAction(StrEnum):
     """What a failure of some exception type leads to."""
 
     RETRY = "retry"
-    """Try again after the declared delays, then dead-letter."""
+    """Try again after the declared delays, then dead-letter. Declared, it never pauses the mailbox."""
     REJECT = "reject"
     """Dead-letter at once."""
     PAUSE = "pause"

@@ -53,6 +53,24 @@ async def test_outage_pauses_the_mailbox_and_costs_neither_attempts_nor_messages
     assert transport.letters == []
 
 
+async def test_failures_that_a_rule_retries_pause_nothing_however_many(transport: LoopbackTransport) -> None:
+    runs: Counter[int] = Counter()
+
+    @command("orders.place", retry=(0,), failures={DatabaseDown: "retry"})
+    async def handle(number: int) -> None:
+        runs[number] += 1
+        raise DatabaseDown
+
+    async with Bench(transport, handle, concurrency=4) as bench:
+        entries = [transport.put("orders.place", number) for number in range(60)]
+        (lane,) = bench.subscriber.intake.lanes
+        await asyncio.gather(*(entry.ended() for entry in entries))
+        assert lane.is_open
+
+    assert set(runs.values()) == {2}
+    assert len(transport.letters) == 60
+
+
 async def test_failure_rule_pause_pauses_at_once_and_costs_no_attempt(transport: LoopbackTransport) -> None:
     away = True
 
