@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -76,6 +76,16 @@ class _VirtualTimer:
         self.callback = None
 
 
+TURNS = 20
+"""Turns of the event loop in which tasks that are woken come to their next wait."""
+
+
+async def let_tasks_run() -> None:
+    """Let all tasks that can run come to their next wait."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+
+
 class VirtualClock:
     """Stands still until it is told to advance."""
 
@@ -120,24 +130,14 @@ class VirtualClock:
         finally:
             timer.cancel()
 
-    async def advance(self, seconds: float) -> None:
-        """Let time pass: what falls due happens in order, each at its own time, and the tasks that it wakes run
-        before time goes on."""
+    async def advance(self, seconds: float, between: Callable[[], Awaitable[None]] = let_tasks_run) -> None:
+        """Let time pass: what falls due happens in order, each at its own time, and before time goes on `between` is
+        awaited: the tasks that were woken run."""
         target = self._time + seconds
-        await let_tasks_run()
+        await between()
         while self._timers and self._timers[0][0] <= target:
             self._time, _, timer = heapq.heappop(self._timers)
             if timer.callback is not None:
                 timer.callback()
-                await let_tasks_run()
+                await between()
         self._time = target
-
-
-TURNS = 20
-"""Turns of the event loop in which tasks that are woken come to their next wait."""
-
-
-async def let_tasks_run() -> None:
-    """Let all tasks that can run come to their next wait."""
-    for _ in range(TURNS):
-        await asyncio.sleep(0)

@@ -22,7 +22,7 @@ from actors.lag import Lag, open_lag
 from actors.process import SupervisorProcess
 from actors.replay import Replay
 from actors.report import Check, checks
-from callboard import RemoteError, System
+from callboard import System
 from callboard.embedded import EmbeddedServer
 
 
@@ -90,9 +90,3 @@ async def test_handling_a_flight_twice_changes_no_delay_and_shows_in_the_ledger(
     delay = await system.board.request("airports.EWR.delay", returns=AirportDelay)
     ledger = await system.board.request("ledger.summary", returns=LedgerSummary)
     assert (delay.departures, ledger) == (1, LedgerSummary(handled=2, distinct=1))
-
-
-async def test_an_airport_that_no_flight_left_is_refused_with_404(system: System) -> None:
-    with pytest.raises(RemoteError, match="no flight has departed from 'LHR'") as caught:
-        await system.board.request("airports.LHR.delay")
-    assert caught.value.status == 404

@@ -1,4 +1,4 @@
-"""The users against a real server."""
+"""Creating users: in the test's memory, and by the command line on a real server."""
 
 from __future__ import annotations
 
@@ -14,31 +14,33 @@ import pytest
 from actors.users import UserCreated, Users, Welcome
 from callboard import Actor, RemoteError, Supervisor, System, event
 from callboard.embedded import EmbeddedServer
+from callboard.testing import ActorTest
 
 ADA = {"email": "ada@example.org", "name": "Ada"}
 
 
 class Observer(Actor):
-    """Hands what it hears to the test."""
+    """Hears what others would."""
 
-    heard: asyncio.Queue[UserCreated]
+    heard: list[UserCreated]
 
     @event("user.created")
     async def hear(self, created: UserCreated) -> None:
-        self.heard.put_nowait(created)
+        self.heard.append(created)
 
 
 @pytest.fixture
-async def system(nats_server: EmbeddedServer) -> AsyncIterator[System]:
-    Observer.heard = asyncio.Queue()
-    async with System(Supervisor([Users, Welcome, Observer]), name="users", nats=nats_server.url) as system:
+async def system() -> AsyncIterator[ActorTest]:
+    Observer.heard = []
+    async with ActorTest(Users, Welcome, Observer) as system:
         yield system
 
 
-async def test_creating_a_user_answers_with_an_id_and_tells_everyone(system: System) -> None:
-    answer = await system.board.request("user.create", ADA)
+async def test_creating_a_user_answers_with_an_id_and_tells_everyone(system: ActorTest) -> None:
+    answer = await system.request("user.create", ADA)
+    await system.settled()
     assert answer["status"] == "created"
-    assert await Observer.heard.get() == UserCreated(UUID(answer["id"]), "ada@example.org", "Ada")
+    assert Observer.heard == [UserCreated(UUID(answer["id"]), "ada@example.org", "Ada")]
 
 
 @pytest.mark.parametrize(
@@ -50,18 +52,36 @@ async def test_creating_a_user_answers_with_an_id_and_tells_everyone(system: Sys
         ({"email": 7}, "expected str"),
     ],
 )
-async def test_a_user_without_a_proper_email_is_refused(system: System, user: dict[str, object], reason: str) -> None:
-    with pytest.raises(RemoteError, match=reason) as caught:
-        await system.board.request("user.create", user)
-    assert caught.value.status == 400
-    assert Observer.heard.empty()
+async def test_a_user_without_a_proper_email_is_refused(
+    system: ActorTest, user: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(RemoteError, match=reason) as refused:
+        await system.request("user.create", user)
+    await system.settled()
+    assert refused.value.status == 400
+    assert Observer.heard == []
 
 
-async def test_a_new_user_is_welcomed_by_name(system: System, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_command_that_is_handled_twice_creates_one_user(system: ActorTest) -> None:
+    system.lose_acks()
+    await system.publish("user.create", ADA)
+    await system.advance(35)
+    await system.settled()
+    assert [created.name for created in Observer.heard] == ["Ada"]
+
+
+async def test_a_new_user_is_welcomed_by_name(system: ActorTest, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="actors.users"):
-        await system.board.request("user.create", ADA)
-        while "welcome, Ada" not in caplog.messages:
-            await asyncio.sleep(0.01)
+        await system.request("user.create", ADA)
+        await system.settled()
+    assert "welcome, Ada" in caplog.messages
+
+
+@pytest.fixture
+async def served(nats_server: EmbeddedServer) -> AsyncIterator[EmbeddedServer]:
+    """A server with a service on it."""
+    async with System(Supervisor([Users]), name="users", nats=nats_server.url):
+        yield nats_server
 
 
 async def command(server: EmbeddedServer, *arguments: str) -> tuple[int | None, str, str]:
@@ -75,12 +95,12 @@ async def command(server: EmbeddedServer, *arguments: str) -> tuple[int | None, 
     return process.returncode, output.decode(), errors.decode()
 
 
-async def test_the_command_line_prints_the_new_user(nats_server: EmbeddedServer, system: System) -> None:
-    code, output, _ = await command(nats_server, "user.create", json.dumps(ADA))
+async def test_the_command_line_prints_the_new_user(served: EmbeddedServer) -> None:
+    code, output, _ = await command(served, "user.create", json.dumps(ADA))
     assert (code, json.loads(output)["status"]) == (0, "created")
 
 
-async def test_the_command_line_prints_a_refusal_and_exits_with_1(nats_server: EmbeddedServer, system: System) -> None:
-    code, output, errors = await command(nats_server, "user.create", '{"name": "Ada"}')
+async def test_the_command_line_prints_a_refusal_and_exits_with_1(served: EmbeddedServer) -> None:
+    code, output, errors = await command(served, "user.create", '{"name": "Ada"}')
     assert (code, json.loads(output)["error"]["message"]) == (1, "a user needs an email")
     assert "a user needs an email" in errors

@@ -91,6 +91,7 @@ class ActorTest:
                     config=self._config,
                 )
             )
+            self._stage.system = self._system
             self._stack = stack.pop_all()
         return self
 
@@ -192,7 +193,11 @@ class ActorTest:
 
     async def advance(self, seconds: float) -> None:
         """Let so many seconds pass, with everything that falls due in them, each at its own time. On a real server they
-        take as long. Handlers that wait for something else than time go on meanwhile: see `settled()`."""
+        take as long.
+
+        A handler or a start that waits for something real, such as a database, gets a real second to end before time
+        goes on; what takes longer is taken to wait for time. `settled()` waits for all of it.
+        """
         await self._its_stage.advance(seconds)
         await self._collect()
 
@@ -204,7 +209,7 @@ class ActorTest:
         until = monotonic() + PATIENCE
         stage = self._its_stage
         while not done():
-            if await stage.at_rest(self.system):
+            if await stage.at_rest():
                 if not what:
                     return
                 if stage.stands_still and not done():
@@ -213,7 +218,7 @@ class ActorTest:
                     )
             if monotonic() > until:
                 raise StillWaitingError(
-                    f"{what or 'settled()'}: not at rest after {PATIENCE:g} s; at work: {stage.at_work(self.system)}"
+                    f"{what or 'settled()'}: not at rest after {PATIENCE:g} s; at work: {stage.at_work()}"
                 )
 
     # What came out

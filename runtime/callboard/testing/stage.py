@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from time import monotonic
 from typing import ClassVar
 
-from attrs import define
+from attrs import Factory, define
 
 from callboard.brokers.delivery import BrokerDelivery, WrappedBrokerDelivery
 from callboard.brokers.mailbox import MailboxSpec
@@ -28,6 +29,8 @@ LOOK = 0.01
 """Real seconds between two looks at a server."""
 THREADS = 0.001
 """Real seconds that threads, sockets and files get before the next look."""
+REAL_WORK = 1.0
+"""Real seconds in which what runs may end before virtual time goes on; after them it is taken to wait for time."""
 
 
 @define
@@ -36,10 +39,14 @@ class Faults:
 
     acks: int = 0
     """Acknowledgements that will be lost."""
+    open: set[BrokerDelivery] = Factory(set[BrokerDelivery])
+    """What handlers were given and did not settle yet."""
 
     def through(self, delivery: BrokerDelivery) -> BrokerDelivery:
         """The delivery as a test wants it."""
-        return _FaultyDelivery(delivery, self)
+        given = _FaultyDelivery(delivery, self)
+        self.open.add(given)
+        return given
 
 
 class _FaultyDelivery(WrappedBrokerDelivery):
@@ -58,7 +65,7 @@ class _FaultyDelivery(WrappedBrokerDelivery):
     async def ack(self) -> None:
         if self.settled:
             return
-        self.settled = True
+        self._settle()
         if self._faults.acks > 0:
             self._faults.acks -= 1
             self.inner.settled = True
@@ -66,18 +73,24 @@ class _FaultyDelivery(WrappedBrokerDelivery):
         await self.inner.ack()
 
     async def nak(self, delay: float = 0.0) -> None:
-        self.settled = True
+        self._settle()
         await self.inner.nak(delay)
 
     async def term(self, reason: str) -> None:
-        self.settled = True
+        self._settle()
         await self.inner.term(reason)
+
+    def _settle(self) -> None:
+        self.settled = True
+        self._faults.open.discard(self)
 
 
 class Stage(ABC):
     """What an `ActorTest` needs of the place where its actors run."""
 
     transport: BrokerTransport
+    system: System
+    """What runs here, once it does."""
     stands_still: ClassVar[bool]
     """Whether time passes only by `advance`."""
 
@@ -97,7 +110,7 @@ class Stage(ABC):
         """Have a stream for a topic."""
 
     @abstractmethod
-    async def at_rest(self, system: System) -> bool:
+    async def at_rest(self) -> bool:
         """Let happen what can happen, and say whether nothing more does."""
 
     @abstractmethod
@@ -119,9 +132,13 @@ class Stage(ABC):
             for subscriber in self.opened
         )
 
-    def at_work(self, system: System) -> str:
+    def _starting(self) -> list[str]:
+        """Names of actors that are about to run."""
+        return [actor.name for actor in self.system.status().actors if actor.state is State.STARTING]
+
+    def at_work(self) -> str:
         """What is not at rest, for people."""
-        found = [f"{actor.name} starts" for actor in system.status().actors if actor.state is State.STARTING]
+        found = [f"{name} starts" for name in self._starting()]
         for subscriber in self.opened:
             running, waiting = subscriber.intake.running, sum(len(lane.waiting) for lane in subscriber.intake.lanes)
             if running or waiting:
@@ -144,15 +161,29 @@ class MemoryStage(Stage):
     async def hold(self, topic: str) -> None:
         self.broker.create_stream(topic)
 
-    async def at_rest(self, system: System) -> bool:
+    async def at_rest(self) -> bool:
         await let_tasks_run()
-        if not self.handles() and not _starting(system):
+        if not self.handles() and not self._starting():
             return True
         await asyncio.sleep(THREADS)
         return False
 
     async def advance(self, seconds: float) -> None:
-        await self.clock.advance(seconds)
+        seen: dict[Hashable, float] = {}
+
+        async def let_work_end() -> None:
+            await let_tasks_run()
+            while self._new_work(seen):
+                await asyncio.sleep(THREADS)
+                await let_tasks_run()
+
+        await self.clock.advance(seconds, let_work_end)
+
+    def _new_work(self, seen: dict[Hashable, float]) -> bool:
+        """Whether something is at work that may wait for a file or a database, and not for time to pass."""
+        now = monotonic()
+        at_work: list[Hashable] = [*self.faults.open, *self._starting()]
+        return any(now < seen.setdefault(work, now) + REAL_WORK for work in at_work)
 
     async def disconnect(self) -> None:
         self.memory.disconnect()
@@ -184,9 +215,9 @@ class ServerStage(Stage):
     async def hold(self, topic: str) -> None:
         await self.transport.prepare(Topology((), (topic,)))
 
-    async def at_rest(self, system: System) -> bool:
-        mailboxes = system.topology.mailboxes
-        if not self.handles() and not _starting(system):
+    async def at_rest(self) -> bool:
+        mailboxes = self.system.topology.mailboxes
+        if not self.handles() and not self._starting():
             unsettled, delivered = await self.jetstream.looked_at(mailboxes)
             # Twice: while one mailbox is looked at, a message may go from another one to one that was seen before.
             if not unsettled and await self.jetstream.looked_at(mailboxes) == (0, delivered):
@@ -228,7 +259,3 @@ class _ServerTransport(JetStreamTransport):
                     unsettled += int(found["num_pending"]) + int(found["num_ack_pending"])
                     delivered += int(found["delivered"]["consumer_seq"])
         return unsettled, delivered
-
-
-def _starting(system: System) -> bool:
-    return any(actor.state is State.STARTING for actor in system.status().actors)
