@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import nats
 import pytest
@@ -42,6 +47,34 @@ async def test_service_that_runs_is_healthy(served: CommandLine) -> None:
     read = (await served("doctor")).out
     assert "ok    server: nats://127.0.0.1:" in read
     assert "-> for more: a cluster and 'streams.replicas: 3'" in read
+
+
+@asynccontextmanager
+async def years_ago(server: EmbeddedServer) -> AsyncGenerator[str]:
+    """The address of a server whose clock is years behind: what it says of now passes through here."""
+    address = urlsplit(server.url)
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(65536):
+            writer.write(re.sub(rb'"ts":"20\d\d-', b'"ts":"2001-', chunk))
+            await writer.drain()
+        writer.close()
+
+    async def opened(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, to_them = await asyncio.open_connection(address.hostname, address.port)
+        await asyncio.gather(pass_on(reader, to_them), pass_on(theirs, writer), return_exceptions=True)
+
+    async with await asyncio.start_server(opened, "127.0.0.1", 0) as proxy:
+        yield f"nats://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+
+
+async def test_clock_that_is_wrong_is_found(served: CommandLine, nats_server: EmbeddedServer) -> None:
+    running = await served.run("svc")
+    await running.worker()
+    async with years_ago(nats_server) as url:
+        looked = await served("doctor", "--json", NATS_URL=url)
+    assert (looked.code, wrong(looked)) == (1, ["clock"])
+    assert "NTP" in next(each["remedy"] for each in findings(looked) if each["subject"] == "clock")
 
 
 async def test_no_server_is_wrong(served: CommandLine, nats_server: EmbeddedServer) -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
 import signal
+import sys
+import termios
 from typing import Any
 
 import pytest
 
 import callboard as library
 from tests.cli.command import CommandLine
+from tests.jetstream.eventually import eventually
 
 pytestmark = pytest.mark.usefixtures("nats_binary")
 
@@ -99,3 +104,37 @@ async def test_pause_may_end_by_itself_and_is_shown_with_its_time(served: Comman
     assert "paused for 60m" in (await served("mailboxes")).out
     assert (await served("pause", "Orders", "--for", "soon")).code == 2
     assert (await served("pause", "Ordres")).err.count("did you mean 'Orders'") == 1
+
+
+async def test_watching_redraws_the_screen_until_ctrl_c(served: CommandLine) -> None:
+    running = await served.run("svc")
+    await running.worker()
+    ours, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (30, 160))
+    watching = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "callboard", "mailboxes", "--watch", "--every", "0.2"),
+        env={**served.environment, "TERM": "xterm"},
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    drawn = bytearray()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(ours, lambda: drawn.extend(os.read(ours, 65536)))
+    try:
+        await eventually(lambda: drawn.count(b"orders.slow") >= 2, within=30)
+        assert b"working" not in drawn
+        async with library.connect(served.environment["NATS_URL"]) as board:
+            await board.publish("orders.slow", "job")
+        await eventually(lambda: b"working" in drawn, within=30)
+        watching.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(watching.wait(), 30) == 130
+    finally:
+        loop.remove_reader(ours)
+        os.close(ours)
+        if watching.returncode is None:
+            watching.kill()
+            await watching.wait()
+    assert b"Traceback" not in drawn
+    assert drawn.index(b"\x1b[?1049h") < drawn.index(b"orders.slow")  # on a screen of its own, which is left again:
+    assert drawn.rindex(b"\x1b[?1049l") > drawn.rindex(b"orders.slow")
