@@ -28,7 +28,7 @@ Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="Where the message g
 Content = Annotated[
     str | None,
     typer.Argument(
-        metavar="[JSON|-]",
+        metavar="JSON|-",
         help="The content; '-' reads it from standard input [default: null]",
         show_default=False,
     ),

@@ -28,14 +28,14 @@ INCOMPLETE = 1
 
 app = typer.Typer(
     name="dead",
-    help="Dead letters: messages that could not be handled, with the reason.",
+    help="Messages that could not be handled, with the reason.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 Sequences = Annotated[
     list[int] | None,
-    typer.Argument(metavar="[SEQ]...", min=1, help="Numbers of letters, as 'dead list' shows them", show_default=False),
+    typer.Argument(metavar="SEQ", min=1, help="Numbers of letters, as 'dead list' shows them", show_default=False),
 ]
 Actor = Annotated[str | None, typer.Option("--actor", help="Only those of this actor")]
 Error = Annotated[str | None, typer.Option("--error", metavar="TYPE", help="Only those with this error, as ValueError")]
@@ -66,7 +66,9 @@ def list_(  # noqa: PLR0913, PLR0917 - the options of the command
     json: Json = False,  # noqa: FBT002
     nats: Nats = None,
 ) -> None:
-    """List dead letters, oldest first; the first column is the number that the other commands take.
+    """List dead letters, oldest first.
+
+    The first column is the number that the other commands take.
 
     Example: callboard dead list --actor Rebooking --newer-than 2h
 
@@ -100,9 +102,11 @@ def show(
     json: Json = False,  # noqa: FBT002
     nats: Nats = None,
 ) -> None:
-    """Show one dead letter with everything: reason, traceback, headers and body.
+    """Show one dead letter with everything.
 
-    A body that is no text is shown in base64. Example: callboard dead show 17
+    Reason, traceback, headers and body; a body that is no text is shown in base64.
+
+    Example: callboard dead show 17
 
     Exit codes: 0 shown, 2 wrong use, 3 no server, 5 there is no such letter.
     """
@@ -135,7 +139,9 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of the command
     yes: Yes = False,  # noqa: FBT002
     nats: Nats = None,
 ) -> None:
-    """Give messages to the mailbox that failed once more, and to no other; each letter is removed then.
+    """Give messages to the mailbox that failed once more.
+
+    They go to no other mailbox; each letter is removed then.
 
     Example: callboard dead replay --all --actor Rebooking --error TimeoutError
 

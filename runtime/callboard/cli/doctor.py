@@ -27,7 +27,7 @@ def doctor(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TARGET]...",
+            metavar="TARGET",
             help="Also compare the server with these, as 'callboard run' takes them [default: 'services' in the "
             "--config file, if any]",
             show_default=False,
@@ -40,9 +40,11 @@ def doctor(
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings (YAML)")] = None,
     nats: Nats = None,
 ) -> None:
-    """Look for what is wrong: server, JetStream, permissions, durability, clocks, drift, dead letters, orphans.
+    """Look for what is wrong, and say what to do.
 
-    Changes nothing. Each finding says what to do. Example: callboard doctor shop --nats nats://127.0.0.1:4222
+    Looks at server, JetStream, permissions, durability, clocks, drift, dead letters and orphans. Changes nothing.
+
+    Example: callboard doctor shop --nats nats://127.0.0.1:4222
 
     Exit codes: 0 nothing is wrong, 1 something is, 2 wrong use.
     """

@@ -35,12 +35,14 @@ ActorName = Annotated[str, typer.Argument(metavar="ACTOR", help="Name of an acto
 def mailboxes(
     actor: Annotated[str | None, typer.Option("--actor", help="Only those of this actor")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Redraw until Ctrl-C")] = False,  # noqa: FBT002
-    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks with --watch")] = 2.0,
+    every: Annotated[
+        float, typer.Option("--every", min=0.1, metavar="SECONDS", help="Between two looks with --watch")
+    ] = 2.0,
     json: Annotated[bool, typer.Option("--json", help="One JSON document for each look; times are seconds")] = False,  # noqa: FBT002
     config: File = None,
     nats: Nats = None,
 ) -> None:
-    """Show every mailbox on the server: what waits, what is in progress, how fast, and who does not read.
+    """Show what waits in every mailbox, and who reads.
 
     LAG waits for a worker; IN PROGRESS was handed to one and is not settled, delayed retries included; RATE is
     deliveries a second. STATE is idle, working, paused, or nobody: no worker asks for messages.
@@ -81,9 +83,11 @@ def pause(
     config: File = None,
     nats: Nats = None,
 ) -> None:
-    """Have an actor's mailboxes hand out no more messages. What runs goes on, what comes waits in its stream.
+    """Have an actor's mailboxes hand out no more messages.
 
-    The server keeps the pause, through restarts of everything. Example: callboard pause Rebooking --for 10m
+    What runs goes on, what comes waits in its stream. The server keeps the pause, through restarts of everything.
+
+    Example: callboard pause Rebooking --for 10m
 
     Exit codes: 0 paused, 2 no such actor, 3 no server, 5 refused by the server.
     """
@@ -94,7 +98,9 @@ def pause(
 
 
 def resume(actor: ActorName, config: File = None, nats: Nats = None) -> None:
-    """End a 'callboard pause'. Example: callboard resume Rebooking
+    """End a 'callboard pause'.
+
+    Example: callboard resume Rebooking
 
     Exit codes: 0 resumed, 2 no such actor, 3 no server, 5 refused by the server.
     """

@@ -19,6 +19,8 @@ __all__ = ["publish"]
 def publish(topic: Topic, content: Content = None, header: Headers = None, nats: Nats = None) -> None:
     """Publish a message and wait until it is stored.
 
+    Example: callboard publish orders.placed '{"item": "tea"}' --header priority=low
+
     Exit codes: 0 stored, 2 wrong use (nothing sent), 3 no server, 4 outcome unknown, 5 refused by the server.
     """
     check_topic(topic)

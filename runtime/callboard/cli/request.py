@@ -27,6 +27,8 @@ def request(
 ) -> None:
     """Send a command or query and print the reply's content as JSON.
 
+    Example: callboard request orders.place '{"item": "soup"}' --timeout 2.5
+
     Exit codes: 0 answered, 1 error reply (its content is still printed), 2 wrong use (nothing sent), 3 no server,
     4 no reply in time (outcome unknown), 5 refused (no stream, nobody handles the topic, permission).
     """

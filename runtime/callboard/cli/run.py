@@ -20,7 +20,7 @@ def run(  # noqa: PLR0913, PLR0917 - the options of the command
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TARGET]...",
+            metavar="TARGET",
             help="module, or module:Name of an actor or Supervisor [default: 'services' in the --config file]",
             show_default=False,
         ),
@@ -65,6 +65,8 @@ def run(  # noqa: PLR0913, PLR0917 - the options of the command
 
     A worker process that dies is replaced, however often; one that keeps dying while it runs nothing, after a growing
     pause of up to 30 s. What it ran is taken over.
+
+    Example: callboard run shop.orders shop.kitchen:Kitchen --name shop --workers 2
 
     Exit codes: 0 stopped, 1 the first worker failed, 2 wrong use, 3 no server, 5 the server contradicts the
     declarations, 70 an essential actor failed for good. Once a worker was ready, only 70 and the end of the embedded

@@ -31,7 +31,7 @@ PAGE_WIDTH = 200
 
 app = typer.Typer(
     name="topology",
-    help="Streams and durables: what the code declares against what the server has.",
+    help="What the code declares against what the server has.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -39,7 +39,7 @@ app = typer.Typer(
 Targets = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[TARGET]...",
+        metavar="TARGET",
         help="As in 'callboard run': all that run under one name, or the others' durables seem to be left over "
         "[default: 'services' in the --config file]",
         show_default=False,
@@ -84,7 +84,9 @@ def plan(
     config: File = None,
     json: Json = False,  # noqa: FBT002
 ) -> None:
-    """Show what differs, and change nothing. Works while the service runs.
+    """Show what differs, and change nothing.
+
+    Works while the service runs.
 
     Example: callboard topology plan shop --nats nats://127.0.0.1:4222
 
@@ -102,6 +104,8 @@ def check(
     json: Json = False,  # noqa: FBT002
 ) -> None:
     """Like plan, but fail when anything differs; for a pipeline.
+
+    Example: callboard topology check shop --config config.yml
 
     Exit codes: 0 nothing differs, 1 something does, 2 wrong use, 3 no server, 5 refused by the server.
     """
@@ -126,9 +130,11 @@ def apply(
         ),
     ] = None,
 ) -> None:
-    """Write what can be written, also where 'streams.manage' keeps 'callboard run' from it, and say what was done.
+    """Write what can be written, and say what was done.
 
-    What is refused is left as it is. Example: callboard topology apply shop --recreate ORDERS
+    Also where 'streams.manage' keeps 'callboard run' from it. What is refused is left as it is.
+
+    Example: callboard topology apply shop --recreate ORDERS
 
     Exit codes: 0 all done, 2 wrong use, 3 no server, 5 something is refused.
     """
