@@ -7,10 +7,11 @@ BENCH := $(VENV)/.bench
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test jaeger mutants faults soak bench bench-check lint format types clean
+.PHONY: help install demo test versions jaeger mutants faults soak bench bench-check lint format types clean
 help:
 	@echo "make demo    the reference application on a month of real flights"
 	@echo "make test    the whole suite, against a real NATS server"
+	@echo "make versions  the wheel in empty environments of Python 3.11, 3.12 and 3.13, in about 4 minutes"
 	@echo "make jaeger  build the real Jaeger for the tests that ask it, where there is Go; once, in some minutes"
 	@echo "make mutants does the suite notice? kept defects, each in a copy of the package, in about 5 minutes"
 	@echo "make faults  kills, freezes and starves real processes; prints figures and writes docs/faults.md, in about 10 minutes"
@@ -43,6 +44,9 @@ else
 	$(BIN)/python -m pytest --ignore tests/faults --numprocesses 3
 	$(BIN)/python -m pytest tests/faults
 endif
+
+versions: $(STAMP)
+	$(BIN)/python -m tests.packaging.versions
 
 jaeger: $(STAMP)
 	$(BIN)/python -m tests.jaeger.binary
