@@ -47,6 +47,14 @@ async def test_literal_topic_that_a_stream_holds_gets_the_reply(start: Start) ->
     assert heard == [2]
 
 
+async def test_message_that_failed_and_cannot_be_answered_has_one_dead_letter(start: Start) -> None:
+    async with start(Desk) as system:
+        await system.publish("desk.ask", "no number", reply_topic="desk.ask")
+        await system.settled()
+        (letter,) = system.dead_letters
+    assert letter.error_type == "ContentDecodeError"
+
+
 @pytest.mark.parametrize(("asked", "reply_topic"), [("desk.ask", "desk.ask"), ("desk.a.tell", "desk.b.tell")])
 async def test_handler_does_not_answer_itself(start: Start, asked: str, reply_topic: str) -> None:
     async with start(Desk) as system:

@@ -131,7 +131,8 @@ class Settler:
         except CallboardError as error:
             span.fail(type(error).__name__, str(error))
             logger.error("reply to %s cannot be delivered: %s", reply_topic, error)  # noqa: TRY400
-            await self._put(delivery, endpoint, error, 1)
+            if verdict.settlement is not Settlement.DEAD_LETTER:  # else it has its letter
+                await self._put(delivery, endpoint, error, 1)
             if isinstance(error, MessageTooLargeError):
                 await self._send(delivery, error_response(error), None, span)
         except BaseException as error:
