@@ -1,9 +1,11 @@
 """What the page for people from FastStream says of it is so; the page's own code runs with all pages'."""
 
+# nats-py leaves its keyword arguments without types.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,6 +19,7 @@ from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
+from nats.js.api import AckPolicy as JetStreamAckPolicy
 from nats.js.api import ConsumerConfig
 
 from callboard import Actor, RemoteError, Supervisor, System, command
@@ -84,7 +87,8 @@ async def test_failing_message_is_gone_or_comes_again_at_once(
         else:
 
             async def settled() -> bool:
-                return (await js.consumer_info("ORDERS", "durable")).ack_floor.consumer_seq == 1
+                floor = (await js.consumer_info("ORDERS", "durable")).ack_floor
+                return floor is not None and floor.consumer_seq == 1
 
             await eventually(settled)
             assert runs == 1
@@ -159,22 +163,26 @@ async def test_stream_of_single_topics_is_widened_and_faststream_goes_on(
         config = (await js.stream_info("EVENTS")).config
     config.subjects = ["orders.>"]
     await js.update_stream(config)
-    async with System(Supervisor([Orders]), name="shop", nats=nats_server.url) as system:
-        async with listening(nats_server.url, hear, "EVENTS", "orders.place") as also:
-            await also.start()
-            assert await system.board.request("orders.place", {"count": 2}) == 5
-            async with asyncio.timeout(10):
-                await heard.wait()
+    async with (
+        System(Supervisor([Orders]), name="shop", nats=nats_server.url) as system,
+        listening(nats_server.url, hear, "EVENTS", "orders.place") as broker,
+    ):
+        await broker.start()
+        assert await system.board.request("orders.place", {"count": 2}) == 5
+        async with asyncio.timeout(10):
+            await heard.wait()
 
 
 async def test_only_requests_with_the_header_are_answered(nats_server: EmbeddedServer) -> None:
     handled.clear()
-    async with System(Supervisor([Orders]), name="shop", nats=nats_server.url) as system:
-        async with NatsBroker(nats_server.url, logger=None) as broker:
-            with pytest.raises(TimeoutError):
-                await broker.request({"count": 5}, "orders.place", stream="ORDERS", timeout=1)
-            with pytest.raises(RemoteError):
-                await system.board.request("orders.place", {"count": 0})
+    async with (
+        System(Supervisor([Orders]), name="shop", nats=nats_server.url) as system,
+        NatsBroker(nats_server.url, logger=None) as broker,
+    ):
+        with pytest.raises(TimeoutError):
+            await broker.request({"count": 5}, "orders.place", stream="ORDERS", timeout=1)
+        with pytest.raises(RemoteError):
+            await system.board.request("orders.place", {"count": 0})
     assert handled == [{"count": 5}, {"count": 0}]
 
 
@@ -200,7 +208,8 @@ async def test_work_queue_is_taken_over_once_its_durable_is_gone(
     handled.clear()
     await js.add_stream(name="ORDERS", subjects=["orders.>"], retention="workqueue")
     await js.add_consumer(
-        "ORDERS", ConsumerConfig(durable_name="durable", filter_subject="orders.place", ack_policy="explicit")
+        "ORDERS",
+        ConsumerConfig(durable_name="durable", filter_subject="orders.place", ack_policy=JetStreamAckPolicy.EXPLICIT),
     )
     await js.publish("orders.place", b'{"count": 1}')
     await js.delete_consumer("ORDERS", "durable")
