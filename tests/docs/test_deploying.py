@@ -152,10 +152,8 @@ async def command(cluster: str, tmp_path: Path) -> AsyncIterator[CommandLine]:
         yield command
 
 
+@pytest.mark.timeout(120)
 async def test_the_pages_servers_and_steps_give_a_service_with_three_replicas(command: CommandLine) -> None:
-    refused = await command.run("--config", "config.yml")  # `verify`: nothing is made by a service
-    assert await refused.ended() == 5
-
     applied = await command("topology", "apply", "--config", "config.yml")
     assert applied.code == 0, applied.err
     running = await command.run("--config", "config.yml")
