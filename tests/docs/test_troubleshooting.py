@@ -84,9 +84,11 @@ def test_log_lines_are_such_as_the_code_writes(page: Path) -> None:
 def can_be_logged(line: str) -> bool:
     """Whether a call of this logger, at this level, has this message."""
     found = LINE.fullmatch(line)
-    return found is not None and any(
-        call.logger == found["logger"] and call.level in ("", found["level"]) and call.message.explains(found["message"])
-        for call in log_calls()
+    if found is None:
+        return False
+    logger, level, message = found.group("logger", "level", "message")
+    return any(
+        call.logger == logger and call.level in ("", level) and call.message.explains(message) for call in log_calls()
     )
 
 
