@@ -177,6 +177,28 @@ async def test_refusal_is_an_answer(start: Start) -> None:
             await system.request("shop.enter", timeout=20)
 
 
+async def test_request_is_answered_by_the_owner_of_the_topic_and_not_by_who_hears_of_it(start: Start) -> None:
+    heard: list[int] = []
+
+    class Listener(Actor):
+        @event("desk.ask")
+        async def hear(self, number: int) -> str:
+            heard.append(number)
+            if number == 2:
+                raise BrokerResponseException("not for me")
+            return "heard"
+
+    class Desk(Actor):
+        @query("desk.ask")
+        async def ask(self, number: int) -> str:
+            while number not in heard:  # so that the other one could have answered
+                await asyncio.sleep(0.001)
+            return "asked"
+
+    async with start(Listener, Desk) as system:
+        assert [await system.request("desk.ask", number) for number in (1, 2)] == ["asked", "asked"]
+
+
 # In memory
 
 

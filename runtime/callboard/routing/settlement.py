@@ -10,6 +10,7 @@ from callboard.brokers import wire
 from callboard.brokers.attempts import Past
 from callboard.brokers.deadletter import DEAD_LETTER_PAUSE, DeadLetter, log_unburied
 from callboard.brokers.delivery import BrokerDelivery
+from callboard.brokers.mailbox import Kind
 from callboard.brokers.publisher import BrokerPublisher
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.errors import CallboardError, MessageTooLargeError, PublishRefusedError, SubstrateError, TopicError
@@ -120,8 +121,13 @@ class Settler:
 
     async def _reply(self, delivery: BrokerDelivery, endpoint: Endpoint, verdict: Verdict) -> None:
         """Answer, when somebody asked. A reply that its topic cannot take is dead-lettered; the handler does not
-        run again for it. One that is too large is replaced by an error reply as well."""
+        run again for it. One that is too large is replaced by an error reply as well.
+
+        Requests are not answered by handlers of events: whoever owns the topic does that.
+        """
         if verdict.reply is None or not (reply_topic := delivery.headers.get(wire.REPLY_TOPIC)):
+            return
+        if endpoint.kind == Kind.EVENT and self._direct(delivery, reply_topic):
             return
         span = self._instrumentation.reply(endpoint, delivery)
         token = span.enter()

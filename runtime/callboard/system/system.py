@@ -214,6 +214,11 @@ class System:
         return mailbox if counted is None else evolve(mailbox, lag=counted.lag_now)
 
     @property
+    def starting(self) -> Sequence[str]:
+        """Names of actors that are about to run."""
+        return [each.name for runner in self._runners for each in runner.states() if each.state is State.STARTING]
+
+    @property
     def alarms(self) -> Mapping[str, str]:
         """Mailboxes that stand still until a person does something, by durable, with what is missing."""
         return self.status().alarms

@@ -20,7 +20,6 @@ from callboard.clock import VirtualClock, let_tasks_run
 from callboard.embedded import EmbeddedServer
 from callboard.errors import CallboardError
 from callboard.jetstream import ConnectionOptions, JetStreamTransport
-from callboard.supervision import State
 from callboard.system.system import System
 
 __all__ = ["Faults", "MemoryStage", "ServerStage", "Stage"]
@@ -132,13 +131,9 @@ class Stage(ABC):
             for subscriber in self.opened
         )
 
-    def _starting(self) -> list[str]:
-        """Names of actors that are about to run."""
-        return [actor.name for actor in self.system.status().actors if actor.state is State.STARTING]
-
     def at_work(self) -> str:
         """What is not at rest, for people."""
-        found = [f"{name} starts" for name in self._starting()]
+        found = [f"{name} starts" for name in self.system.starting]
         for subscriber in self.opened:
             running, waiting = subscriber.intake.running, sum(len(lane.waiting) for lane in subscriber.intake.lanes)
             if running or waiting:
@@ -163,7 +158,7 @@ class MemoryStage(Stage):
 
     async def at_rest(self) -> bool:
         await let_tasks_run()
-        if not self.handles() and not self._starting():
+        if not self.handles() and not self.system.starting:
             return True
         await asyncio.sleep(THREADS)
         return False
@@ -182,7 +177,7 @@ class MemoryStage(Stage):
     def _new_work(self, seen: dict[Hashable, float]) -> bool:
         """Whether something is at work that may wait for a file or a database, and not for time to pass."""
         now = monotonic()
-        at_work: list[Hashable] = [*self.faults.open, *self._starting()]
+        at_work: list[Hashable] = [*self.faults.open, *self.system.starting]
         return any(now < seen.setdefault(work, now) + REAL_WORK for work in at_work)
 
     async def disconnect(self) -> None:
@@ -217,7 +212,7 @@ class ServerStage(Stage):
 
     async def at_rest(self) -> bool:
         mailboxes = self.system.topology.mailboxes
-        if not self.handles() and not self._starting():
+        if not self.handles() and not self.system.starting:
             unsettled, delivered = await self.jetstream.looked_at(mailboxes)
             # Twice: while one mailbox is looked at, a message may go from another one to one that was seen before.
             if not unsettled and await self.jetstream.looked_at(mailboxes) == (0, delivered):
