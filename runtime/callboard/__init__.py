@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from callboard.actors import Actor
+    from callboard.backoff import Backoff
     from callboard.brokers.builder import BrokerPublisherBuilder, BrokerSubscriberBuilder
     from callboard.brokers.duplicate import (
         BrokerSubscriberDuplicateValidator,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         RedefinedActionError,
         RemoteError,
         RequestTimeoutError,
+        RestartLimitExceeded,
         SubstrateError,
     )
     from callboard.jetstream import ConnectionOptions, JetStreamBrokerPublisher, JetStreamBrokerSubscriber
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "callboard.actors": ("Actor",),
+    "callboard.backoff": ("Backoff",),
     "callboard.brokers.builder": ("BrokerPublisherBuilder", "BrokerSubscriberBuilder"),
     "callboard.brokers.duplicate": ("BrokerSubscriberDuplicateValidator", "InMemoryBrokerSubscriberDuplicateValidator"),
     "callboard.brokers.filtered": ("FilteredBrokerSubscriber",),
@@ -140,6 +143,7 @@ _HOMES = {
         "RedefinedActionError",
         "RemoteError",
         "RequestTimeoutError",
+        "RestartLimitExceeded",
         "SubstrateError",
     ),
     "callboard.jetstream": ("ConnectionOptions", "JetStreamBrokerPublisher", "JetStreamBrokerSubscriber"),
@@ -170,6 +174,7 @@ __all__ = [
     "ActionNotFoundError",
     "Actor",
     "ActorCrash",
+    "Backoff",
     "Board",
     "BrokerClient",
     "BrokerClientPool",
@@ -235,6 +240,7 @@ __all__ = [
     "RemoteError",
     "RequestTimeoutError",
     "RestartIntensity",
+    "RestartLimitExceeded",
     "SubstrateError",
     "Supervisor",
     "System",

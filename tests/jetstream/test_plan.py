@@ -166,6 +166,18 @@ async def test_mapped_stream_takes_in_a_topic_that_is_mapped_later(
     assert config.max_age == 86400
 
 
+async def test_mapped_stream_that_holds_single_topics_is_widened(
+    nats_server: EmbeddedServer, js: JetStreamContext
+) -> None:
+    await js.add_stream(name="SHOP", subjects=["bills.>", "orders.lost", "orders.found.*"])
+    await js.publish("orders.lost", b"1")
+
+    await start(nats_server, topics={"orders": "SHOP"})
+
+    info = await js.stream_info("SHOP")
+    assert (info.config.subjects, info.state.messages) == (["bills.>", "orders", "orders.>"], 1)
+
+
 async def test_durable_is_compared_field_by_field(nats_server: EmbeddedServer, js: JetStreamContext) -> None:
     await start(nats_server)
     config = (await js.consumer_info("ORDERS", PLACE)).config

@@ -147,7 +147,9 @@ class Comparison:
             return _refused(spec.name, _in_the_way(spec, topics, info, others), info)
         if info is None:
             return _created(spec)
-        subjects = [*info.subjects, *(s for s in spec.subjects if not any(covers(h, s) for h in info.subjects))]
+        more = [subject for subject in spec.subjects if not any(covers(held, subject) for held in info.subjects)]
+        kept = [held for held in info.subjects if not any(covers(subject, held) for subject in more)]
+        subjects = [*kept, *more]
         return _changed(info, spec, {"subjects": subjects, **spec.changes(info.config)})
 
     async def _others(self, spec: StreamSpec) -> list[str]:

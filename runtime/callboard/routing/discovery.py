@@ -48,6 +48,10 @@ def handlers_of(target: object) -> Handlers:
 def options_of(cls: type) -> HandlerOptions:
     """Options that a class declares for all its handlers. Raises `DeclarationError`."""
     values = {option: value for option in HandlerOptions.names() if (value := getattr(cls, option, None)) is not None}
+    for option, value in values.items():
+        if inspect.isroutine(value):
+            where = f"{cls.__qualname__}.{option}"
+            raise DeclarationError(where, f"{option!r} is the name of an option; give the method another one")
     return HandlerOptions.checked(cls.__qualname__, values)
 
 

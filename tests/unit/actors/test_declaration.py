@@ -160,6 +160,16 @@ def test_attribute_of_the_users_own_is_left_alone(name: str) -> None:
     assert issubclass(type("Desk", (Actor,), {name: 3}), Actor)
 
 
+def test_method_named_like_an_option_is_refused_with_the_reason() -> None:
+    with pytest.raises(
+        DeclarationError, match=r"Desk\.order: 'order' is the name of an option; give the method another"
+    ):
+
+        class Desk(Actor):
+            @command("orders.place")
+            async def order(self) -> None: ...
+
+
 def test_impossible_option_is_refused_at_the_class() -> None:
     with pytest.raises(DeclarationError, match="Desk: concurrency: must be a whole number of at least 1, not 0"):
         type("Desk", (Actor,), {"concurrency": 0})
