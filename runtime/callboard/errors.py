@@ -12,6 +12,7 @@ from difflib import get_close_matches
 __all__ = [
     "ActionNotFoundError",
     "ActorCrash",
+    "AttemptsExhaustedError",
     "BrokerResponseException",
     "CallboardError",
     "ClosedError",
@@ -401,6 +402,15 @@ class DeliveriesExhaustedError(CallboardError):
     def __init__(self, deliveries: int) -> None:
         self.deliveries = deliveries
         super().__init__(f"the server delivers it no more after {deliveries} deliveries, the durable's limit")
+
+
+class AttemptsExhaustedError(CallboardError):
+    """A message comes again though all its attempts have failed: the last one outlived its lease, so it could not be
+    given up then."""
+
+    def __init__(self, attempts: int) -> None:
+        self.attempts = attempts
+        super().__init__(f"{attempts} attempts have failed, the handler allows no more; the log has their reasons")
 
 
 class DeadlineExceededError(CallboardError, TimeoutError):

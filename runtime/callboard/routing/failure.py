@@ -15,6 +15,7 @@ from callboard.brokers.wire import Frame
 from callboard.errors import (
     ActionNotFoundError,
     ActorCrash,
+    AttemptsExhaustedError,
     BrokerResponseException,
     ContentDecodeError,
     ContentEncodeError,
@@ -80,6 +81,7 @@ class Verdict:
 
 
 _NEVER_BETTER = (
+    AttemptsExhaustedError,
     ContentDecodeError,
     ContentEncodeError,
     DeclarationError,

@@ -12,12 +12,15 @@ from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from math import inf
 
+from attrs import evolve
+
 from callboard.brokers import wire
 from callboard.brokers.attempts import CONVICTED, NO_PAST, SUSPECT
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.errors import (
     ActorCrash,
+    AttemptsExhaustedError,
     ContentDecodeError,
     DeadlineExceededError,
     HandlerTimeoutError,
@@ -190,6 +193,8 @@ class Processing:
                 delivery.durable,
             )
             span.event("lease lost")
+            if verdict.settlement in {Settlement.RETRY, Settlement.DEAD_LETTER}:  # it counts, or it would run for ever
+                await self._attempts.record(delivery, evolve(slot.past, failed=slot.attempt))
             return
         endpoint = UNHANDLED if slot.action is None else slot.action.endpoint
         if pause := await self._settler.settle(delivery, endpoint, verdict, slot.past, span=span):
@@ -225,6 +230,8 @@ class Processing:
             if slot.past.deaths >= CONVICTED:
                 raise WorkerDiedError(slot.past.deaths)  # noqa: TRY301 - judged like all that a message fails with
             due = self._due(action, delivery, expires)
+            if slot.past.failed > len(due.policy.delays):
+                raise AttemptsExhaustedError(slot.past.failed)  # noqa: TRY301
             current = Current(delivery, expires, due.endpoint.actor, slot.attempt)
             slot.enter_handler(self._deadline_of(due), inf if self._solitude.table is not None else limit)
             if due.direct and (not delivery.headers or wire.is_plain(delivery.headers)):

@@ -234,6 +234,11 @@ class LoopbackTransport(BrokerTransport):
         (mailbox,) = self._mailboxes
         self._attempts.keep(mailbox.durable, sequence, past)
 
+    def redeliver(self, entry: Entry) -> None:
+        """Deliver a message of the one mailbox again, as a server does whose lease has run out."""
+        (mailbox,) = self._mailboxes
+        mailbox.put(entry)
+
     def pass_time(self) -> None:
         """Let every delay and every pause end."""
         for mailbox in self._mailboxes:

@@ -11,6 +11,7 @@ from callboard import ActorCrash, BrokerMessage, BrokerResponseException, comman
 from callboard.brokers import wire
 from callboard.client import Board
 from callboard.errors import ConnectionLostError
+from tests.jetstream.eventually import eventually
 from tests.unit.routing.bench import INBOX, Bench
 from tests.unit.routing.loopback import LoopbackTransport
 
@@ -55,6 +56,31 @@ async def test_dead_letter_says_what_failed_and_how_often(transport: LoopbackTra
     [letter] = transport.letters
     assert (letter.error_type, letter.error_message, letter.attempts) == ("ValueError", "no such carrier", 2)
     assert "raise ValueError" in letter.traceback
+
+
+async def test_handler_that_fails_after_its_lease_each_time_does_not_run_for_ever(transport: LoopbackTransport) -> None:
+    runs = 0
+
+    @command("orders.place", retry=(0,))
+    async def handle() -> None:
+        nonlocal runs
+        runs += 1
+        lane.lease = -1.0  # as if it had blocked the event loop for longer than `ack_wait`
+        raise ValueError("too late")
+
+    async with Bench(transport, handle) as bench:
+        (lane,) = bench.subscriber.intake.lanes
+        entry = transport.put("orders.place")
+        for attempt in (1, 2):
+            await transport.noted(f"attempts 1 = {attempt}")
+            await eventually(lambda: not lane.running)
+            lane.lease = 30.0
+            transport.redeliver(entry)
+        assert await entry.ended() == "term"
+
+    assert runs == 2
+    [letter] = transport.letters
+    assert letter.error_type == "AttemptsExhaustedError"
 
 
 async def test_retry_waits_for_its_delay(transport: LoopbackTransport) -> None:
