@@ -165,6 +165,8 @@ class Processing:
             verdict = await self._attempt(slot, action, delivery, limit)
             if verdict.failure is not None or lane.switch.failures or not lane.is_open:
                 verdict = weighed(lane, delivery, verdict, self._transport.clock, first=slot.attempt == 1)
+                if verdict.failure is not None:
+                    await self._report(delivery, verdict, slot.attempt)
             else:
                 lane.switch.quiet += 1
             if span.records:
@@ -250,9 +252,7 @@ class Processing:
                 return Verdict(Settlement.HAND_BACK, error=error)
             failure = _timeout(slot, action, error)
         left = remaining(delivery, self._transport.clock)
-        verdict = judge(action, failure, attempt=slot.attempt, remaining=left)
-        await self._report(delivery, verdict, slot.attempt)
-        return verdict
+        return judge(action, failure, attempt=slot.attempt, remaining=left)
 
     def _due(self, action: Action | None, delivery: BrokerDelivery, expires: datetime | None) -> Action:
         """The handler, if there is one and somebody still waits for it."""
