@@ -1,0 +1,81 @@
+"""What holds for every AsyncAPI document: it fits the specification's schema, and what it refers to is there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from callboard.asyncapi import asyncapi_document
+from callboard.config import Config
+from callboard.supervision import Supervisor
+from callboard.system.system import System
+
+__all__ = ["check_document", "described", "fits", "resolve"]
+
+_SPECIFICATION = Path(__file__).parent / "asyncapi-spec" / "asyncapi-3.0.0.json"
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_FORMATS = jsonschema.FormatChecker(["date", "uuid"])
+
+
+@_FORMATS.checks("date-time", raises=ValueError)
+def _is_rfc3339(text: object) -> bool:
+    """jsonschema checks this one only with a further package."""
+    return not isinstance(text, str) or bool(_RFC3339.fullmatch(text) and datetime.fromisoformat(text))
+
+
+@cache
+def _specification() -> jsonschema.Draft7Validator:
+    return jsonschema.Draft7Validator(json.loads(_SPECIFICATION.read_text()))
+
+
+def described(*actors: Any, **options: Any) -> dict[str, Any]:
+    """The document of actors in the service `shop`, checked."""
+    document = asyncapi_document(System(Supervisor([*actors]), config=Config(name="shop")).declarations, **options)
+    check_document(document)
+    return document
+
+
+def check_document(document: Mapping[str, Any]) -> None:
+    """Fails when a document breaks the specification, or refers to what is not there."""
+    wrong = [f"{error.json_path}: {error.message:.300}" for error in _specification().iter_errors(document)]
+    assert not wrong, wrong
+    for reference in _references(document):
+        resolve(document, reference)
+    for name, operation in document["operations"].items():
+        for said in (operation, operation.get("reply", {})):
+            carried = resolve(document, said["channel"]["$ref"])["messages"] if said else {}
+            assert {it["$ref"].rpartition("/")[2] for it in said.get("messages", [])} <= carried.keys(), name
+
+
+def resolve(document: Mapping[str, Any], reference: str) -> Any:
+    """What a reference leads to, at its end."""
+    found: Any = document
+    for step in reference.removeprefix("#/").split("/"):
+        found = found[step]
+    return resolve(document, found["$ref"]) if "$ref" in found else found
+
+
+def fits(document: Mapping[str, Any], schema: Mapping[str, Any], value: object) -> bool:
+    """Whether a value fits a schema of a document, formats included."""
+    whole = {**schema, "components": document["components"]}
+    if "$ref" in schema:
+        whole = {"allOf": [schema], "components": document["components"]}
+    return bool(jsonschema.Draft7Validator(whole, format_checker=_FORMATS).is_valid(value))
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for part in value:
+            yield from _references(part)
+    elif isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for part in value.values():
+            yield from _references(part)

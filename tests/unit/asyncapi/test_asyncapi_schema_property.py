@@ -1,0 +1,78 @@
+"""Schemas say what the codec writes and reads, for types and values of all kinds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from callboard.asyncapi.schema import Schemas
+from callboard.codec import JSON
+from callboard.errors import ContentDecodeError
+from tests.asyncapi import fits
+from tests.unit.asyncapi.typed import Typed, typed
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def accepts(type_: Any, value: object) -> bool:
+    """Whether a value of JSON fits the schema of a type."""
+    schemas = Schemas()
+    schema = schemas.of(type_)
+    return fits({"components": {"schemas": schemas.components}}, schema, value)
+
+
+def reads(type_: Any, value: object) -> bool:
+    """Whether the codec reads a value of JSON as a type."""
+    try:
+        JSON.loads(json.dumps(value).encode(), type_)
+    except ContentDecodeError:
+        return False
+    return True
+
+
+@unhurried
+@given(of=typed(), data=st.data())
+def test_what_the_codec_writes_fits_the_schema(of: Typed, data: st.DataObject) -> None:
+    type_, values = of
+
+    body = JSON.encode(data.draw(values))
+
+    assert accepts(type_, json.loads(body))
+
+
+@unhurried
+@given(of=typed(), data=st.data())
+def test_what_fits_the_schema_is_read(of: Typed, data: st.DataObject) -> None:
+    type_, values = of
+
+    body = data.draw(_changed(json.loads(JSON.encode(data.draw(values)))))
+
+    assert reads(type_, body) or not accepts(type_, body)
+
+
+fractions = st.floats(-1e6, 1e6).filter(lambda number: not number.is_integer())
+junk = st.sampled_from([None, True, 0, 7, -1, "", "x", "1", "0", [], [1], {}, {"x": 1}]) | fractions
+
+
+@st.composite
+def _changed(draw: st.DrawFn, value: Any) -> Any:
+    """A value of JSON, broken somewhere or not at all."""
+    if isinstance(value, dict) and draw(st.booleans()):
+        match draw(st.sampled_from(["remove", "add", "change"])):
+            case "add":
+                return {**value, draw(st.sampled_from(["other", "1", "01", "first"])): draw(junk)}
+            case "remove" if value:
+                gone = draw(st.sampled_from([*value]))
+                return {name: part for name, part in value.items() if name != gone}
+            case "change" if value:
+                name = draw(st.sampled_from([*value]))
+                return {**value, name: draw(_changed(value[name]))}
+    if isinstance(value, list) and value and draw(st.booleans()):
+        place = draw(st.integers(0, len(value) - 1))
+        return [*value[:place], draw(_changed(value[place])), *value[place + draw(st.integers(0, 1)) :]]
+    if isinstance(value, str) and value and draw(st.booleans()):
+        return value[:-1] + draw(st.sampled_from(["", "=", "Z", "9", "é"]))
+    return draw(st.just(value) | junk)
