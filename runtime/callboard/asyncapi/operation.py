@@ -24,6 +24,7 @@ from callboard.routing.request import BrokerResponse
 __all__ = ["Operations"]
 
 BINDING_VERSION = "0.1.0"
+_NO_RESULT = (Never, NoReturn)
 
 
 class Operations:
@@ -64,10 +65,10 @@ class Operations:
     def _reply(self, action: Action, where: str, channel: Channel) -> dict[str, Any] | None:
         """An event handler answers too when it is asked, but only one that returns something is meant to."""
         returns = action.signature.returns
-        if not action.kind.answers and returns in {Any, NoneType, Never, NoReturn}:
+        if not action.kind.answers and returns in (Any, NoneType, *_NO_RESULT):
             return None
         names = [self.messages.error]
-        if returns not in {Never, NoReturn}:
+        if returns not in _NO_RESULT:
             result = Any if _says_its_status(returns) else _checked(returns, where, "the result")
             names.insert(0, self.messages.reply(result, channel.name))
         replies = self.channels.replies

@@ -4,9 +4,10 @@ They are built on the codec's own facts about types. The schemas of msgspec foll
 several classes and knows no tags.
 
 What the codec writes fits the schema of its type, and what fits is read. The exceptions are what JSON Schema cannot
-say, or nobody would want to read: integers that are beyond 64 bits or written as `1.0`; dates and lengths of time out
-of range; an object with fields of several members of a union; what a class's own validators refuse. A datetime without
-an offset is written without one, which the format `date-time` wants.
+say, or nobody would want to read: integers that are beyond 64 bits, or written as `1.0`; dates and lengths of time out
+of range; an object with fields of several members of a union, and an integer where a union has fractions and an integer
+enum; what a class's own validators refuse. A datetime without an offset is written without one, which the format
+`date-time` wants.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ _PLAIN: Mapping[Any, Schema] = {
 }
 _INTEGER_KEY: Schema = {"pattern": "^(?:0|-?[1-9][0-9]*)$"}
 _SCALARS = frozenset({Shape.NULL, Shape.BOOL, Shape.INT, Shape.FLOAT, Shape.TEXT})
-_JSON_TYPES: Mapping[type, str] = {str: "string", int: "integer", bool: "boolean", NoneType: "null"}
+_JSON_TYPES: Mapping[type, str] = {bool: "boolean", int: "integer", str: "string", NoneType: "null"}
 
 
 class Schemas:
@@ -201,7 +202,7 @@ def _component_name(type_: Any) -> str:
 
 
 def _values(values: list[Any]) -> Schema:
-    types = sorted({_JSON_TYPES[value.__class__] for value in values})
+    types = sorted({next(name for cls, name in _JSON_TYPES.items() if isinstance(value, cls)) for value in values})
     schema: Schema = {"type": types[0] if len(types) == 1 else types}
     return schema | ({"const": values[0]} if len(values) == 1 else {"enum": values})
 

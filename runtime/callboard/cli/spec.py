@@ -78,11 +78,14 @@ def _json(document: dict[str, Any]) -> str:
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as they stand, and nothing by reference to another place."""
+def _yaml(document: dict[str, Any]) -> str:
+    # A copy: of what stands in a document twice, YAML would write one as a reference to the other.
+    copy = msgspec.json.decode(msgspec.json.encode(document))
+    return yaml.dump(copy, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        return True
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as they stand."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -91,7 +94,3 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
-
-
-def _yaml(document: dict[str, Any]) -> str:
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
