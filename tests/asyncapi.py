@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 
@@ -31,7 +31,7 @@ def _is_rfc3339(text: object) -> bool:
 
 
 @cache
-def _specification() -> jsonschema.Draft7Validator:
+def _specification() -> Any:
     return jsonschema.Draft7Validator(json.loads(_SPECIFICATION.read_text()))
 
 
@@ -49,9 +49,9 @@ def check_document(document: Mapping[str, Any]) -> None:
     for reference in _references(document):
         resolve(document, reference)
     for name, operation in document["operations"].items():
-        for said in (operation, operation.get("reply", {})):
-            carried = resolve(document, said["channel"]["$ref"])["messages"] if said else {}
-            assert {it["$ref"].rpartition("/")[2] for it in said.get("messages", [])} <= carried.keys(), name
+        for said in filter(None, (operation, operation.get("reply"))):
+            carried = resolve(document, said["channel"]["$ref"])["messages"]
+            assert {it["$ref"].rpartition("/")[2] for it in said["messages"]} <= carried.keys(), name
 
 
 def resolve(document: Mapping[str, Any], reference: str) -> Any:
@@ -64,18 +64,16 @@ def resolve(document: Mapping[str, Any], reference: str) -> Any:
 
 def fits(document: Mapping[str, Any], schema: Mapping[str, Any], value: object) -> bool:
     """Whether a value fits a schema of a document, formats included."""
-    whole = {**schema, "components": document["components"]}
-    if "$ref" in schema:
-        whole = {"allOf": [schema], "components": document["components"]}
-    return bool(jsonschema.Draft7Validator(whole, format_checker=_FORMATS).is_valid(value))
+    validator: Any = jsonschema.Draft7Validator(
+        {"allOf": [schema], "components": document["components"]}, format_checker=_FORMATS
+    )
+    return bool(validator.is_valid(value))
 
 
 def _references(value: Any) -> Iterator[str]:
     if isinstance(value, list):
-        for part in value:
+        for part in cast("list[Any]", value):
             yield from _references(part)
     elif isinstance(value, dict):
-        if isinstance(value.get("$ref"), str):
-            yield value["$ref"]
-        for part in value.values():
-            yield from _references(part)
+        for name, part in cast("dict[str, Any]", value).items():
+            yield from [part] if name == "$ref" else _references(part)

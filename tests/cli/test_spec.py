@@ -36,9 +36,9 @@ async def test_spec_prints_a_document_that_fits_the_specification(callboard: Com
 
 
 async def test_spec_gives_the_same_bytes_in_every_process(callboard: CommandLine) -> None:
-    environment = {"PYTHONPATH": str(ROOT)}
-    first = await callboard("spec", "actors.flights", PYTHONHASHSEED="1", **environment)
-    second = await callboard("spec", "actors.flights", PYTHONHASHSEED="2", **environment)
+    callboard.environment["PYTHONPATH"] = str(ROOT)
+    first = await callboard("spec", "actors.flights", PYTHONHASHSEED="1")
+    second = await callboard("spec", "actors.flights", PYTHONHASHSEED="2")
 
     assert first.code == 0
     assert first.out == second.out

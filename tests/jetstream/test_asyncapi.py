@@ -1,5 +1,8 @@
 """What goes over a real server is as the document says: headers and content of messages, results and errors."""
 
+# nats-py ships no complete annotations.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import json

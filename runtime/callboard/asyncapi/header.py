@@ -8,11 +8,11 @@ from callboard.brokers import wire
 __all__ = ["ERROR_CONTENT", "error_headers", "message_headers", "reply_headers"]
 
 ERROR_CONTENT: Schema = {
-    "title": "Error",
     "description": "Why there is no result.",
     "type": "object",
     "properties": {
         "error": {
+            "title": "CallboardErrorDetails",
             "type": "object",
             "properties": {
                 "type": {"type": "string", "description": "Name of the error's class."},

@@ -87,7 +87,7 @@ class Schemas:
     def add(self, name: str, schema: Schema) -> Schema:
         """Put a schema of no type under a name, and refer to it."""
         name = self._names.unique(name)
-        self.components[name] = schema
+        self.components[name] = {"title": name} | schema
         return _reference(name)
 
     def name(self, type_: Any) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -60,19 +60,29 @@ junk = st.sampled_from([None, True, 0, 7, -1, "", "x", "1", "0", [], [1], {}, {"
 @st.composite
 def _changed(draw: st.DrawFn, value: Any) -> Any:
     """A value of JSON, broken somewhere or not at all."""
-    if isinstance(value, dict) and draw(st.booleans()):
-        match draw(st.sampled_from(["remove", "add", "change"])):
-            case "add":
-                return {**value, draw(st.sampled_from(["other", "1", "01", "first"])): draw(junk)}
-            case "remove" if value:
-                gone = draw(st.sampled_from([*value]))
-                return {name: part for name, part in value.items() if name != gone}
-            case "change" if value:
-                name = draw(st.sampled_from([*value]))
-                return {**value, name: draw(_changed(value[name]))}
-    if isinstance(value, list) and value and draw(st.booleans()):
-        place = draw(st.integers(0, len(value) - 1))
-        return [*value[:place], draw(_changed(value[place])), *value[place + draw(st.integers(0, 1)) :]]
-    if isinstance(value, str) and value and draw(st.booleans()):
+    whole = draw(st.booleans())
+    if isinstance(value, dict) and not whole:
+        return draw(_changed_object(cast("dict[str, Any]", value)))
+    if isinstance(value, list) and value and not whole:
+        return draw(_changed_array(cast("list[Any]", value)))
+    if isinstance(value, str) and value and not whole:
         return value[:-1] + draw(st.sampled_from(["", "=", "Z", "9", "é"]))
-    return draw(st.just(value) | junk)
+    return draw(st.just(cast("Any", value)) | junk)
+
+
+@st.composite
+def _changed_object(draw: st.DrawFn, value: dict[str, Any]) -> dict[str, Any]:
+    what = draw(st.sampled_from(["add", "remove", "change"])) if value else "add"
+    if what == "add":
+        return value | {draw(st.sampled_from(["other", "1", "01", "first"])): draw(junk)}
+    chosen = draw(st.sampled_from([*value]))
+    if what == "change":
+        return value | {chosen: draw(_changed(value[chosen]))}
+    return {name: part for name, part in value.items() if name != chosen}
+
+
+@st.composite
+def _changed_array(draw: st.DrawFn, value: list[Any]) -> list[Any]:
+    """One part changed, with or without the next one."""
+    place = draw(st.integers(0, len(value) - 1))
+    return [*value[:place], draw(_changed(value[place])), *value[place + draw(st.integers(0, 2)) :]]

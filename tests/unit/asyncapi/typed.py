@@ -16,6 +16,7 @@ from attrs import Factory, field, frozen
 from hypothesis import strategies as st
 
 from callboard.codec import check_type
+from callboard.codec.shape import alternatives, is_union
 from callboard.errors import DeclarationError
 
 __all__ = ["Box", "Cabin", "Cat", "Dog", "Home", "Leg", "Note", "Priority", "Typed", "typed"]
@@ -151,12 +152,11 @@ def _mapping(draw: st.DrawFn, depth: int) -> Typed:
 
 def _union(draw: st.DrawFn, depth: int) -> Typed:
     members = [draw(typed(depth - 1)), *draw(st.lists(st.sampled_from(SCALARS), min_size=1, max_size=2))]
-    types = [type_ for type_, _ in members]
-    if float in types and not {*types}.isdisjoint({Priority, ADULT}):
-        return draw(
-            st.sampled_from(SCALARS)
-        )  # JSON Schema cannot tell the integers that are none of these from fractions
-    return Union[tuple(types)], st.one_of(*(values for _, values in members))  # noqa: UP007
+    union: Any = Union[tuple(type_ for type_, _ in members)]  # noqa: UP007
+    parts = alternatives(union) if is_union(union) else ()
+    if float in parts and not {Priority, ADULT}.isdisjoint(parts):
+        return draw(st.sampled_from(SCALARS))  # to JSON Schema every integer is a fraction
+    return union, st.one_of(*(values for _, values in members))
 
 
 def _class(draw: st.DrawFn, depth: int) -> Typed:
