@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
+from uuid import UUID
 
 import attrs
 import pytest
@@ -15,6 +16,7 @@ from attrs import field, frozen
 
 from callboard.asyncapi.schema import Schemas
 from callboard.codec import JSON
+from tests.unit.asyncapi.agreement import accepts, reads
 from tests.unit.asyncapi.typed import Box, Cabin, Cat, Dog, Home, Leg, Note, Priority
 
 
@@ -162,6 +164,29 @@ def test_classes_of_one_name_are_two_types() -> None:
     assert schemas.of(Home) == {"$ref": "#/components/schemas/Home"}
     assert schemas.of(Cat) == {"$ref": f"#/components/schemas/{__name__}.Cat"}
     assert set(schemas.components) == {"Home", "Cat", "Dog", f"{__name__}.Cat"}
+
+
+@pytest.mark.parametrize(
+    ("type_", "good", "bad"),
+    [
+        (bytes, ["", "QQ==", "QUI="], ["Q", "QQ", "QQ==QQ==", "Q-_="]),
+        (UUID, ["00000000-0000-0000-0000-000000000000"], ["", "0"]),
+        (datetime, ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.5+01:00"], ["2026-01-01", "2026-13-01T00:00:00Z"]),
+        (date, ["2026-01-31"], ["2026-02-30", "2026-1-1"]),
+        (time, ["00:00:00", "23:59:59.123456", "12:00:00Z", "12:00:00-23:59"], ["24:00:00", "12:00", "12:00:00+24:00"]),
+        (timedelta, ["P0D", "-P1DT2.5S", "PT1H2M3S"], ["P", "PT", "P1DT", "P1Y", "P1W", "PT1M2H", "PT1.S"]),
+        (Decimal, ["0", "-1.50", "1E+30", "0E-7"], ["", "NaN", "Infinity", "1.5.5", "x1"]),
+        (Literal["adult", 3], ["adult", 3], ["3", 4, None]),
+        (dict[int, int], [{"0": 1, "-12": 1}], [{"01": 1}, {"-0": 1}, {"x": 1}, {"1": "x"}]),
+        (tuple[int, str], [[1, "x"]], [[1], ["x", 1], [1, "x", 2]]),
+        (set[int], [[1, 2]], ["x", [None]]),
+        (float, [1, 1.5, -1e300], [True, None, "1"]),
+        (int, [1], [True, 1.5, "1"]),
+    ],
+)
+def test_the_schema_and_the_codec_agree_about_a_value(type_: Any, good: list[Any], bad: list[Any]) -> None:
+    assert [value for value in good if not (accepts(type_, value) and reads(type_, value))] == []
+    assert [value for value in bad if accepts(type_, value) or reads(type_, value)] == []
 
 
 @pytest.mark.parametrize("plain", [float("nan"), object()])

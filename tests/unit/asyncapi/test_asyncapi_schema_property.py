@@ -8,29 +8,11 @@ from typing import Any, cast
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callboard.asyncapi.schema import Schemas
 from callboard.codec import JSON
-from callboard.errors import ContentDecodeError
-from tests.asyncapi import fits
+from tests.unit.asyncapi.agreement import accepts, reads
 from tests.unit.asyncapi.typed import Typed, typed
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-def accepts(type_: Any, value: object) -> bool:
-    """Whether a value of JSON fits the schema of a type."""
-    schemas = Schemas()
-    schema = schemas.of(type_)
-    return fits({"components": {"schemas": schemas.components}}, schema, value)
-
-
-def reads(type_: Any, value: object) -> bool:
-    """Whether the codec reads a value of JSON as a type."""
-    try:
-        JSON.loads(json.dumps(value).encode(), type_)
-    except ContentDecodeError:
-        return False
-    return True
 
 
 @unhurried
