@@ -44,7 +44,7 @@ def asyncapi_document(
         "asyncapi": ASYNCAPI,
         "info": {
             "title": ", ".join(services),
-            "version": api_version or _version_of(modules[0]),
+            "version": api_version or _version_of(next(iter(modules), "")),
             **_described(modules),
             "tags": _tags(declarations),
         },

@@ -43,6 +43,7 @@ class Messages:
         self._known: dict[Any, str] = {}
         self._objects: dict[str, dict[str, Any]] = {}
         self._headers: dict[str, Schema] = {}
+        self._error = ""
 
     def of(self, type_: Any, channel: str) -> str:
         """The name of the message with content of a type on a channel."""
@@ -55,17 +56,16 @@ class Messages:
     @property
     def error(self) -> str:
         """The name of the reply that is no result."""
-        name = "CallboardError"
-        if name not in self._objects:
-            self._names.unique(name)
-            self._objects[name] = {
+        if not self._error:
+            self._error = self._names.unique("CallboardError")
+            self._objects[self._error] = {
                 "title": "Error",
                 "summary": "The request was refused, or failed.",
                 "headers": self._headers_of("CallboardErrorHeaders", error_headers),
-                "payload": self.schemas.add(name, ERROR_CONTENT),
+                "payload": self.schemas.add("CallboardError", ERROR_CONTENT),
                 "correlationId": _CORRELATION,
             }
-        return name
+        return self._error
 
     def as_object(self) -> dict[str, Any]:
         """The messages of AsyncAPI, by name."""

@@ -145,6 +145,27 @@ def test_a_reply_goes_where_the_request_says_and_is_a_result_or_an_error() -> No
     assert not fits(document, error, {"error": "no"})
 
 
+def test_a_class_may_be_named_like_one_of_callboard() -> None:
+    @frozen
+    class CallboardError:
+        why: str
+
+    async def explain(error: CallboardError) -> CallboardError:
+        return error
+
+    explain.__annotations__ = {"error": CallboardError, "return": CallboardError}
+    document = described(command("named.alike")(explain))
+    result, error = payloads(document, "explain")
+
+    assert fits(document, result, {"why": "so"})
+    assert fits(document, error, error_response(ValueError()).content)
+    assert not fits(document, error, {"why": "so"})
+
+
+def test_a_document_of_nothing_fits_too() -> None:
+    check_document(asyncapi_document({}))
+
+
 def test_results_are_as_their_annotations_say() -> None:
     document = described(Odd)
     error = {"$ref": "#/components/schemas/CallboardError"}
