@@ -247,27 +247,6 @@ def test_a_function_is_an_actor_too() -> None:
     assert message["payload"] == {"type": "array", "items": {"type": "integer"}}
 
 
-def test_the_head_says_who_it_is() -> None:
-    info = described(Orders, Kitchen, api_version="1.2.3")["info"]
-
-    assert (info["title"], info["version"]) == ("shop", "1.2.3")
-    assert info["description"] == __doc__
-    assert info["tags"] == [{"name": "Orders", "description": "Takes orders."}, {"name": "Kitchen"}]
-
-
-def test_the_version_is_that_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Elsewhere(Actor):
-        @event("elsewhere.happened")
-        async def hear(self) -> None: ...
-
-    assert described(Elsewhere)["info"]["version"] == "0.0.0"
-    monkeypatch.setattr(Elsewhere, "__module__", "msgspec.json")
-    monkeypatch.delattr("msgspec.__version__")
-    assert described(Elsewhere)["info"]["version"].count(".") >= 1
-    monkeypatch.setattr("msgspec.__version__", "9.9", raising=False)
-    assert described(Elsewhere)["info"]["version"] == "9.9"
-
-
 def test_several_services_are_in_one_document() -> None:
     system = System([Service("shop", Supervisor([Orders])), Service("kitchen", Supervisor([Kitchen]))])
     document = asyncapi_document(system.declarations)
@@ -275,18 +254,6 @@ def test_several_services_are_in_one_document() -> None:
     check_document(document)
     assert document["info"]["title"] == "shop, kitchen"
     assert document["operations"]["Kitchen.cook"]["x-callboard"]["service"] == "kitchen"
-
-
-def test_servers_are_named_without_secrets() -> None:
-    addresses = ["nats://me:p@ss/w@one:4222", "tls://t0ken@two", "wss://three:443/nats?auth=s3cret", "nats://one:4222"]
-    document = described(Orders, servers=addresses)
-
-    assert document["servers"] == {
-        "server1": {"host": "one:4222", "protocol": "nats"},
-        "server2": {"host": "two", "protocol": "nats", "description": "With TLS."},
-        "server3": {"host": "three:443", "pathname": "/nats", "protocol": "wss"},
-    }
-    assert "servers" not in described(Orders)
 
 
 def test_what_the_configuration_says_about_actors_counts() -> None:
