@@ -24,7 +24,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"callboard"}
-    assert "callboard/py.typed" in names
+    assert {"callboard/py.typed", "callboard/asyncapi/page.css"} <= set(names)
     assert not [name for name in names if name.endswith(".pyc") or "__pycache__" in name]
     modules = {path.relative_to(ROOT / "runtime").as_posix() for path in (ROOT / "runtime/callboard").rglob("*.py")}
     assert modules == {name for name in names if name.endswith(".py")}

@@ -16,6 +16,7 @@ from callboard.cli.mailboxes import mailboxes, pause, resume
 from callboard.cli.publish import publish
 from callboard.cli.request import request
 from callboard.cli.run import run
+from callboard.cli.spec import spec
 from callboard.cli.topology import app as topology
 from callboard.errors import CallboardError
 from callboard.system.exitcode import ExitCode, exit_code_of
@@ -38,6 +39,7 @@ app.command()(mailboxes)
 app.command()(pause)
 app.command()(resume)
 app.command()(doctor)
+app.command()(spec)
 app.add_typer(topology)
 app.add_typer(dead)
 

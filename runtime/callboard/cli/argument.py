@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -14,7 +15,18 @@ from callboard.brokers.wire import check_headers
 from callboard.codec import JSON
 from callboard.errors import ContentDecodeError
 
-__all__ = ["Content", "Headers", "Nats", "Topic", "read_content", "read_headers", "seconds_of", "show"]
+__all__ = [
+    "ConfigFile",
+    "Content",
+    "Headers",
+    "Name",
+    "Nats",
+    "Topic",
+    "read_content",
+    "read_headers",
+    "seconds_of",
+    "show",
+]
 
 Nats = Annotated[
     str | None,
@@ -24,6 +36,8 @@ Nats = Annotated[
         help="Server addresses, comma-separated [default: NATS_URL, or nats://127.0.0.1:4222]",
     ),
 ]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the service [default: the module's last part]")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings (YAML)")]
 Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="Where the message goes, for example user.create")]
 Content = Annotated[
     str | None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -12,7 +11,7 @@ import typer
 from attrs import asdict
 
 from callboard.brokers.transport import Topology
-from callboard.cli.argument import Nats
+from callboard.cli.argument import ConfigFile, Name, Nats
 from callboard.config import Config
 from callboard.jetstream.examination import Finding, Grade, examine
 from callboard.system.assembly import assemble
@@ -33,11 +32,9 @@ def doctor(
             show_default=False,
         ),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of the service [default: the module's last part]")
-    ] = None,
+    name: Name = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document for each finding")] = False,  # noqa: FBT002
-    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings (YAML)")] = None,
+    config: ConfigFile = None,
     nats: Nats = None,
 ) -> None:
     """Look for what is wrong, and say what to do.

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from callboard.brokers.transport import Topology
-from callboard.cli.argument import Nats
+from callboard.cli.argument import ConfigFile, Name, Nats
 from callboard.config import Config, import_name
 from callboard.jetstream import JetStreamTransport
 from callboard.jetstream.difference import Difference, Remedy
@@ -45,8 +45,6 @@ Targets = Annotated[
         show_default=False,
     ),
 ]
-Name = Annotated[str | None, typer.Option("--name", help="Name of the service [default: the module's last part]")]
-File = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings (YAML)")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document; durations are seconds")]
 
 
@@ -81,7 +79,7 @@ def plan(
     targets: Targets = None,
     nats: Nats = None,
     name: Name = None,
-    config: File = None,
+    config: ConfigFile = None,
     json: Json = False,  # noqa: FBT002
 ) -> None:
     """Show what differs, and change nothing.
@@ -100,7 +98,7 @@ def check(
     targets: Targets = None,
     nats: Nats = None,
     name: Name = None,
-    config: File = None,
+    config: ConfigFile = None,
     json: Json = False,  # noqa: FBT002
 ) -> None:
     """Like plan, but fail when anything differs; for a pipeline.
@@ -120,7 +118,7 @@ def apply(
     targets: Targets = None,
     nats: Nats = None,
     name: Name = None,
-    config: File = None,
+    config: ConfigFile = None,
     json: Json = False,  # noqa: FBT002
     prune: Annotated[bool, typer.Option("--prune", help="Also delete durables that nothing declares any more")] = False,  # noqa: FBT002
     recreate: Annotated[

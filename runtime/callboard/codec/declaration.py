@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from types import NoneType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from callboard.codec.mismatch import name_of
 from callboard.codec.shape import (
@@ -22,6 +22,7 @@ from callboard.codec.shape import (
     is_union,
     literal_values,
     shapes,
+    specialised,
 )
 from callboard.codec.union import TAG, chooser
 from callboard.errors import DeclarationError
@@ -104,7 +105,7 @@ class _Check:
         known = dict(zip(variables, get_args(type_), strict=False))
         for name, field in fields_of(cls).items():
             if field is not None:
-                known_field = _specialised(field, known)
+                known_field = specialised(field, known)
                 # Outside of a class nothing tells the encoder what a generic class was made of.
                 held = in_class or known_field is field
                 self.type_(known_field, f"{cls.__name__}.{name}", in_class=held)
@@ -138,12 +139,3 @@ class _Check:
             raise DeclarationError(where, f"{told}; give one a field of its own, or hold them in a field of a class")
         if len(set(names)) != len(names) or any(TAG in fields_of(class_of(cls) or cls) for cls in classes):
             raise DeclarationError(where, f"{told}, and their names cannot either; rename one")
-
-
-def _specialised(type_: Any, known: Mapping[Any, Any]) -> Any:
-    if isinstance(type_, TypeVar):
-        return known.get(type_, Any)
-    if get_origin(type_) is None:
-        return type_
-    variables = getattr(type_, "__parameters__", ())
-    return type_[tuple(known.get(variable, Any) for variable in variables)] if variables else type_

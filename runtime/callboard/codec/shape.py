@@ -16,6 +16,7 @@ from typing import (
     Final,
     Literal,
     NewType,
+    TypeVar,
     Union,
     cast,
     get_args,
@@ -46,6 +47,7 @@ __all__ = [
     "literal_values",
     "refuse_wide",
     "shapes",
+    "specialised",
 ]
 
 INTEGERS = (-(2**63), 2**64 - 1)
@@ -176,6 +178,16 @@ def fields_of(cls: type) -> Mapping[str, Any]:
         rule = f"{error}; annotations of content are read at run time, so define what they name in the module"
         raise DeclarationError(cls.__qualname__, rule) from error
     return {field.name: field.type for field in all_fields(cls) if field.init}
+
+
+def specialised(type_: Any, known: Mapping[Any, Any]) -> Any:
+    """The type of a generic class's field, given what its variables stand for: anything, where that is not known."""
+    if isinstance(type_, TypeVar):
+        return known.get(type_, Any)
+    if get_origin(type_) is None:
+        return type_
+    variables = getattr(type_, "__parameters__", ())
+    return type_[tuple(known.get(variable, Any) for variable in variables)] if variables else type_
 
 
 def refuse_wide(value: int) -> int:

@@ -30,6 +30,8 @@ class HandlerSignature:
     content: str | None
     content_type: Any
     captures: tuple[str, ...]
+    returns: Any = Any
+    """The annotation of what it returns, as it stands: only descriptions of the handler look at it."""
 
     @classmethod
     def of(
@@ -64,7 +66,8 @@ class HandlerSignature:
                 )
         if missing := [name for name in captures if name not in taken]:
             raise DeclarationError(where, f"captures {missing[0]!r}, which no parameter takes; write '*' to ignore it")
-        return cls(request, content, _checked_content(where, content, hints), tuple(taken))
+        content_type = _checked_content(where, content, hints)
+        return cls(request, content, content_type, tuple(taken), hints.get("return", Any))
 
     def arguments(
         self, message: BrokerMessage, captured: Mapping[str, str], request: BrokerRequest | None = None

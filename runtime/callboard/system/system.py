@@ -174,6 +174,11 @@ class System:
         ]
         return Topology(mailboxes, publishes)
 
+    @property
+    def declarations(self) -> Mapping[str, Sequence[ActorDeclaration]]:
+        """What its actors declare, as the configuration changed it, by service."""
+        return {service: [declaration for declaration, _ in plan.values()] for service, plan in self._plans.items()}
+
     def recovery(self, *, note: Callable[[Orphan], None], settled: Callable[[Orphan], None]) -> Recovery:
         """What settles messages of workers that died, on this system's connection and by its handlers' policies."""
         handlers = {
