@@ -22,7 +22,7 @@ def spec(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TARGET]...",
+            metavar="TARGET",
             help="What to describe, as 'callboard run' takes it [default: 'services' in the --config file]",
             show_default=False,
         ),
@@ -52,9 +52,12 @@ def spec(
         ),
     ] = None,
 ) -> None:
-    """Print an AsyncAPI 3 document of actors: what they receive, answer and send, with JSON Schemas of the content.
+    """Print an AsyncAPI 3 document of actors.
 
-    Needs no server. The same code gives the same bytes. Example: callboard spec shop > asyncapi.json
+    It says what they receive, answer and send, with JSON Schemas of the content. Needs no server. The same code gives
+    the same bytes.
+
+    Example: callboard spec shop --html shop.html
 
     Exit codes: 0 printed or written, 2 wrong use, or a type that content cannot carry.
     """

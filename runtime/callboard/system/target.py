@@ -22,11 +22,11 @@ __all__ = ["load_services", "service_name"]
 def load_services(
     targets: Sequence[str], name: str | None = None, supervision: SupervisionSettings | None = None
 ) -> list[Service]:
-    """Each target as a service: `module` (all its actors, or its module-level `Supervisor`) or `module:Name`.
+    """The services of targets, each `module` (all its actors, or its module-level `Supervisor`) or `module:Name`.
 
-    The current folder is importable. A service is called `name`, else like its module's last part. `supervision` is for
-    actors without a supervisor of their own. Raises `TargetError` in one line for what cannot be imported or holds
-    nothing to run.
+    The current folder is importable. A service is called `name`, else like its module's last part; targets of one name
+    are one service. `supervision` is for actors without a supervisor of their own, which are siblings. Raises
+    `TargetError` in one line for what cannot be imported or holds nothing to run.
     """
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
@@ -34,7 +34,10 @@ def load_services(
     supervise = partial(
         Supervisor, strategy=settings.strategy, intensity=RestartIntensity(settings.max_restarts, settings.period)
     )
-    return [Service(name or service_name(target), _tree(target, supervise)) for target in targets]
+    children: dict[str, list[Any]] = {}
+    for target in targets:
+        children.setdefault(name or service_name(target), []).extend(_children(target))
+    return [Service(each, _root(each, members, supervise)) for each, members in children.items()]
 
 
 def service_name(target: str) -> str:
@@ -42,12 +45,20 @@ def service_name(target: str) -> str:
     return target.partition(":")[0].rpartition(".")[2]
 
 
-def _tree(target: str, supervise: partial[Supervisor]) -> Supervisor:
+def _root(name: str, children: Sequence[Any], supervise: partial[Supervisor]) -> Supervisor:
+    match children:
+        case [Supervisor() as own]:
+            return own
+        case _:
+            return supervise(children, name=name)
+
+
+def _children(target: str) -> Sequence[Any]:
+    """Actors, or one supervisor of their own."""
     module_name, _, attribute = target.partition(":")
     module = _import(target, module_name)
     if attribute:
-        found = _named(target, module, attribute)
-        return found if isinstance(found, Supervisor) else supervise([found])
+        return [_named(target, module, attribute)]
     supervisors = _top_level(module)
     if len(supervisors) > 1:
         raise TargetError(
@@ -56,11 +67,11 @@ def _tree(target: str, supervise: partial[Supervisor]) -> Supervisor:
             f"name one: {target}:{next(iter(supervisors))}",
         )
     if supervisors:
-        return next(iter(supervisors.values()))
+        return [*supervisors.values()]
     actors = [value for value in vars(module).values() if is_actor(value) and value.__module__ == module.__name__]
     if not actors:
         raise TargetError(target, "holds no actors: no class or function with @command, @query or @event")
-    return supervise(actors)
+    return actors
 
 
 def _import(target: str, name: str) -> ModuleType:

@@ -87,11 +87,26 @@ def test_actors_without_a_supervisor_get_the_configured_supervision(folder: Path
     (folder / "tree.py").write_text(ACTORS + "tree = Supervisor([log, Desk])\n")
     settings = SupervisionSettings("one_for_all", max_restarts=2, period=30.0)
 
-    whole, one, own = load_services(["desk", "desk:Desk", "tree"], supervision=settings)
+    whole, own = load_services(["desk", "tree"], supervision=settings)
+    [one] = load_services(["desk:Desk"], supervision=settings)
 
     for service in (whole, one):
         assert (service.tree.strategy, service.tree.intensity) == ("one_for_all", RestartIntensity(2, 30.0))
     assert own.tree.strategy == "one_for_one"
+
+
+def test_targets_of_one_name_are_one_service(folder: Path) -> None:
+    (folder / "till.py").write_text(ACTORS.replace("class Desk", "class Till").replace("def log", "def note"))
+    (folder / "tree.py").write_text(
+        ACTORS.replace("class Desk", "class Bank").replace("def log", "def book") + "tree = Supervisor([Bank, book])\n"
+    )
+
+    [service] = load_services(["desk", "till:Till", "tree"], "shop")
+
+    assert service.name == service.tree.name == "shop"
+    assert names(service.tree) == ["Desk", "log", "Till", "supervisor(Bank)", "Bank", "book"]
+    with pytest.raises(DeclarationError, match="2 children have the name 'Desk'"):
+        load_services(["desk", "desk:Desk"])
 
 
 def test_supervisor_inside_another_is_not_the_top(folder: Path) -> None:
