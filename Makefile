@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH := $(VENV)/.bench
+DOCS := $(VENV)/.docs
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test jaeger mutants faults soak bench bench-check lint format types clean
+.PHONY: help install demo test docs jaeger mutants faults soak bench bench-check lint format types clean
 help:
 	@echo "make demo    the reference application on a month of real flights"
 	@echo "make test    the whole suite, against a real NATS server"
+	@echo "make docs    the documentation as a site, in site/; warnings are errors; make docs ARGS=serve while you write"
 	@echo "make jaeger  build the real Jaeger for the tests that ask it, where there is Go; once, in some minutes"
 	@echo "make mutants does the suite notice? kept defects, each in a copy of the package, in about 5 minutes"
 	@echo "make faults  kills, freezes and starves real processes; prints figures and writes docs/faults.md, in about 10 minutes"
@@ -44,6 +46,13 @@ else
 	$(BIN)/python -m pytest tests/faults
 endif
 
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
+
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(ARGS),build --strict)
+
 jaeger: $(STAMP)
 	$(BIN)/python -m tests.jaeger.binary
 
@@ -66,7 +75,7 @@ bench: $(BENCH)
 bench-check: $(BENCH)
 	$(BIN)/python -m benchmarks.check $(ARGS)
 
-lint: $(BENCH)
+lint: $(BENCH) $(DOCS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
@@ -78,4 +87,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-peers site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
