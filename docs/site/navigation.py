@@ -13,7 +13,9 @@ from outside import PAGES
 
 __all__ = ["navigation_of", "on_config"]
 
-_LINE = re.compile(r"^(?P<level>##+) (?P<heading>.+)$|^(?:\*|\|) \[(?P<title>[^]]+)\]\((?P<link>[^)#]+\.md)\)", re.MULTILINE)
+_LINE = re.compile(
+    r"^(?P<level>##+) (?P<heading>.+)$|^(?:\*|\|) \[(?P<title>[^]]+)\]\((?P<link>[^)#]+\.md)\)", re.MULTILINE
+)
 
 Section = list[Any]
 
