@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
-
 from outside import PAGES
 
 __all__ = ["navigation_of", "on_config"]

@@ -1,13 +1,14 @@
 """The first page, walked through as by its reader: every file is saved, every command typed, every output compared.
 
-Different from the page are the ports, so that tests can run beside each other, and the installation, which is that of the
-tests (`tests/packaging` tries the wheel).
+Different from the page are the ports, so that tests can run beside each other, and the installation, which is that of
+the tests (`tests/packaging` tries the wheel).
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -47,8 +48,8 @@ class Reader:
         return (self.folder.parent / "shown").read_text()
 
     async def read(self, block: Block) -> None:
-        if block.file is not None:
-            await self.save(block.file, block.text)
+        if named := re.match(r"# ([\w.]+)\n", block.text):
+            await self.save(named[1], block.text)
         elif block.language == "console":
             for typed in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
                 command, _, output = typed.partition("\n")
@@ -58,10 +59,11 @@ class Reader:
                 await self.type_in_the_first(line)
 
     async def save(self, file: str, text: str) -> None:
-        ready = self.shown.count("worker ready") if self.first else 0
+        watched = self.first is not None and file.endswith(".py")
+        ready = self.shown.count("worker ready") if watched else 0
         (self.folder / file).write_text(text)
-        if self.first:
-            await eventually(lambda: self.shown.count("worker ready") > ready, within=30)
+        if watched:
+            await eventually(lambda: self.shown.count("worker ready") > ready, within=60)
 
     async def type_in_the_first(self, line: str) -> None:
         if line.startswith("export "):
@@ -70,25 +72,22 @@ class Reader:
         elif line.startswith("callboard dev "):
             self.stop()
             with (self.folder.parent / "shown").open("wb") as shown:
-                command = ("exec " + line + " --port 0").replace("callboard", f"{sys.executable} -m callboard", 1)
-                self.first = subprocess.Popen(
-                    command, shell=True, cwd=self.folder, env=self.environment, stdout=shown, stderr=shown
-                )
-            await eventually(lambda: "worker ready" in self.shown, within=30)
+                words = [*words_of(line), "--port", "0"]
+                self.first = subprocess.Popen(words, cwd=self.folder, env=self.environment, stdout=shown, stderr=shown)
+            await eventually(lambda: "worker ready" in self.shown, within=60)
             self.environment["NATS_URL"] = self.shown.split("NATS       ")[1].split()[0]
         else:
             assert line.startswith(INSTALLATION), f"what does the reader do with {line!r}?"
 
     def type(self, command: str, output: str) -> None:
         done = subprocess.run(
-            f"exec {sys.executable} -m {command}",
-            shell=True,
+            words_of(command),
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=50,
+            timeout=60,
             check=False,
         )
         assert unchanging(self.as_on_the_page(done.stdout)) == unchanging(output), command
@@ -103,8 +102,12 @@ class Reader:
         """Ctrl-C in the first terminal."""
         if self.first is not None:
             self.first.send_signal(signal.SIGINT)
-            assert self.first.wait(30) == 0, self.shown
+            assert self.first.wait(60) == 0, self.shown
             self.first = None
+
+
+def words_of(command: str) -> list[str]:
+    return [sys.executable, "-m", *shlex.split(command)]
 
 
 def unchanging(text: str) -> list[str]:
@@ -125,18 +128,18 @@ def reader(tmp_path: Path, jaeger: JaegerServer) -> Iterator[Reader]:
         "http://127.0.0.1:4318": jaeger.endpoint,
         "http://127.0.0.1:16686": f"http://127.0.0.1:{jaeger.api_port}",
     }
-    reader = Reader(folder, environment, addresses)
+    reader = Reader(folder, {**environment, "PYTHONUNBUFFERED": "1"}, addresses)  # as on a terminal
     yield reader
     reader.stop()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_reader_of_the_first_page_gets_a_reply_and_finds_its_trace(reader: Reader, jaeger: JaegerServer) -> None:
     for block in blocks_of(PAGE):
         await reader.read(block)
 
     (trace_id,) = reader.traces
-    await eventually(lambda: len(jaeger.trace(trace_id)) == 3, within=30)
+    await eventually(lambda: len(jaeger.trace(trace_id)) == 3, within=60)
     [shown] = [block.text for block in blocks_of(PAGE) if "[CLIENT " in block.text]
     assert without_times(tree_of(jaeger.trace(trace_id))) == without_times(shown)
     assert re.findall(r"failed \(attempt (\d)", reader.shown) == []
