@@ -4,14 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH := $(VENV)/.bench
+DOCS := $(VENV)/.docs
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test versions jaeger mutants faults soak bench bench-check lint format types clean
+.PHONY: help install demo test versions docs jaeger mutants faults soak bench bench-check lint format types clean
 help:
 	@echo "make demo    the reference application on a month of real flights"
 	@echo "make test    the whole suite, against a real NATS server"
 	@echo "make versions  the wheel in empty environments of Python 3.11, 3.12 and 3.13, in about 4 minutes"
+	@echo "make docs    the documentation as a site, in site/; warnings are errors; make docs ARGS=serve while you write"
 	@echo "make jaeger  build the real Jaeger for the tests that ask it, where there is Go; once, in some minutes"
 	@echo "make mutants does the suite notice? kept defects, each in a copy of the package, in about 5 minutes"
 	@echo "make faults  kills, freezes and starves real processes; prints figures and writes docs/faults.md, in about 10 minutes"
@@ -48,6 +50,13 @@ endif
 versions: $(STAMP)
 	$(BIN)/python -m tests.packaging.versions
 
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
+
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(ARGS),build --strict)
+
 jaeger: $(STAMP)
 	$(BIN)/python -m tests.jaeger.binary
 
@@ -70,7 +79,7 @@ bench: $(BENCH)
 bench-check: $(BENCH)
 	$(BIN)/python -m benchmarks.check $(ARGS)
 
-lint: $(BENCH)
+lint: $(BENCH) $(DOCS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
@@ -82,4 +91,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-peers site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

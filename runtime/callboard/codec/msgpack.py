@@ -18,3 +18,4 @@ def _refuse_extension(code: int, _: memoryview) -> Any:
 _DECODER = msgspec.msgpack.Decoder(ext_hook=_refuse_extension)
 
 MSGPACK = ContentCodec("application/msgpack", msgspec.msgpack.encode, _DECODER.decode, binary=True)
+"""Smaller bodies, and bytes as they are; read wherever a message says so."""
