@@ -310,7 +310,7 @@ class NoStreamError(PublishRefusedError, LookupError):
         super().__init__(
             topic,
             f"no stream holds the topic {topic!r}; start the service that handles it ('callboard run'), "
-            "which creates the stream",
+            "which creates the stream or says that it was lost",
         )
 
 
