@@ -17,7 +17,7 @@ class ReplyRules:
 
     def __init__(self, settings: ReplySettings, own: str = INBOX) -> None:
         self._settings = settings
-        self._prefixes = tuple({prefix: None for prefix in (*settings.inboxes, own)})
+        self._prefixes = tuple(dict.fromkeys((*settings.inboxes, own)))
         self._inboxes = tuple(f"{prefix}." for prefix in self._prefixes)
 
     def is_inbox(self, topic: str) -> bool:

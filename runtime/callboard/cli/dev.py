@@ -115,8 +115,7 @@ async def _start(service: Sequence[str], url: str) -> asyncio.subprocess.Process
     """In a session of its own: Ctrl-C is for us, who end it."""
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "callboard", "run", *service),
-        *("--log-format", "human", "--grace", str(GRACE)),
-        env={**os.environ, "CALLBOARD_NATS_CONTEXT": "", "CALLBOARD_NATS_SERVERS": url},  # seen by nobody else
+        *("--nats", url, "--log-format", "human", "--grace", str(GRACE)),
         stdin=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )

@@ -132,8 +132,8 @@ def _check(name: str, key: str, value: Any) -> None:
         raise ConfigError(f"context {name!r}: its field {key!r} must be {'true' if key == 'tls_first' else 'text'}")
     if str(value).startswith(ELSEWHERE):
         raise ConfigError(
-            f"context {name!r}: its field {key!r} says where to find it, which Callboard does not support; name a file, "
-            "or use settings of 'nats' instead of a context"
+            f"context {name!r}: its field {key!r} says where to find it, and Callboard does not look there; name a "
+            "file, or use settings of 'nats' instead of a context"
         )
 
 
