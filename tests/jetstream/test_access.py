@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+import callboard
+from callboard import Actor, BrokerRequest, Supervisor, System, query
 from callboard.config import Config
 from callboard.embedded import EmbeddedServer
 from callboard.errors import AccessDeniedError, ConfigError, NoServerError, PermissionDeniedError
@@ -166,6 +168,26 @@ async def test_inboxes_begin_as_the_configuration_says() -> None:
         await ask(Config(nats={"servers": server.url, **access, "inbox_prefix": "inbox.Shop"}))
         with pytest.raises(PermissionDeniedError, match=r"_INBOX\..*name what it may in 'nats.inbox_prefix'"):
             await JetStreamTransport.from_config(Config(nats={"servers": server.url, **access})).setup()
+
+
+@pytest.mark.parametrize("prefix", ["_INBOX_shop", "inbox.Shop"])
+async def test_answers_go_to_inboxes_of_ones_own_unasked(nats_server: EmbeddedServer, prefix: str) -> None:
+    """Services that share a prefix need not list it in `replies.inboxes`; `_INBOX` is answered as well."""
+    own = Config(nats={"servers": nats_server.url, "inbox_prefix": prefix}, replies={"topics": []})
+    heard: list[str | None] = []
+
+    class Orders(Actor):
+        @query("orders.count")
+        async def count(self, request: BrokerRequest) -> int:
+            heard.append(request.raw.reply_topic)
+            return 7
+
+    async with System(Supervisor([Orders]), name="shop", config=own) as system:
+        assert await system.board.request("orders.count", timeout=10) == 7
+        async with callboard.connect(nats_server.url) as board:
+            assert await board.request("orders.count", timeout=10) == 7
+
+    assert [topic.rpartition(".")[0].rpartition(".")[0] for topic in heard if topic] == [prefix, "_INBOX"]
 
 
 # Contexts

@@ -127,18 +127,18 @@ class NatsClient(Client):
         """Also raises `AuthorizationError` when a server that asked for credentials hangs up without a word: its own
         does not always arrive before that."""
         _read_less_at_once(self._transport)
-        self._server_info = {}
+        before = self._server_info
         try:
             await super()._process_connect_init()
         except ConnectionError as error:
-            raise (AuthorizationError if self._is_choosy else error) from None
+            raise (AuthorizationError if self._is_choosy(before) else error) from None
         if not self.is_connected:
-            raise AuthorizationError if self._is_choosy else NatsError("the server hung up")
+            raise AuthorizationError if self._is_choosy(before) else NatsError("the server hung up")
 
-    @property
-    def _is_choosy(self) -> bool:
-        """Whether the server wants credentials or a certificate."""
-        return bool(self._server_info.get("auth_required") or self._server_info.get("tls_verify"))
+    def _is_choosy(self, before: dict[str, Any]) -> bool:
+        """Whether the server has said, since `before`, that it wants credentials or a certificate."""
+        info = self._server_info
+        return info is not before and bool(info.get("auth_required") or info.get("tls_verify"))
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002
         await super()._process_info(info, initial_connection)

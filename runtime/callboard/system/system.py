@@ -18,7 +18,7 @@ from callboard.brokers.reply import ReplyRules
 from callboard.brokers.status import MailboxStatus
 from callboard.brokers.transport import BrokerTransport, Topology
 from callboard.client.board import Board
-from callboard.config import Config, resolved
+from callboard.config import Config
 from callboard.errors import ActorCrash, DeclarationError, InvalidArgumentError, did_you_mean
 from callboard.instrumentation import Instrumentation
 from callboard.routing.discovery import check_unicast
@@ -84,7 +84,7 @@ class System:
         check_unicast(a for plan in self._plans.values() for d, _ in plan.values() for a in d.actions)
         topology = self.topology
         self._transport.statistics = self._instrumentation.statistics
-        self._transport.reply_rules = ReplyRules(config.replies, resolved(config.nats).inbox_prefix)
+        self._transport.reply_rules = ReplyRules(config.replies, self._transport.inbox_prefix)
         self._instrumentation.statistics.states = self._states
         self._instrumentation.declare([*(m.template.text for m in topology.mailboxes), *topology.publishes])
         self._resources: dict[type[Any], Any] = {}
