@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,7 +43,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[CommandLine]:
 
 
 @contextmanager
-def server(binary: Path, folder: Path) -> Iterator[str]:
+def server(binary: Path, folder: Path) -> Generator[str]:
     """The page's server on another port, at this address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -9,15 +9,17 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import nkeys
 import pytest
 from attrs import frozen
 
 __all__ = ["WAYS", "Way", "certificate"]
 
+nkeys: Any = import_module("nkeys")
+"""It has types for half of what it gives."""
 PASSWORD, TOKEN = "pa55w0rd-kept", "t0ken-kept"
 WRONG = "another-secret"
 
@@ -49,17 +51,23 @@ class Key:
 
     @classmethod
     def new(cls, prefix: int) -> Key:
-        return cls(nkeys.encode_seed(os.urandom(32), prefix).decode())
+        seed: bytes = nkeys.encode_seed(os.urandom(32), prefix)
+        return cls(seed.decode())
 
     @property
     def public(self) -> str:
-        return nkeys.from_seed(bytearray(self.seed.encode())).public_key.decode()
+        name: bytes = self._pair.public_key
+        return name.decode()
+
+    @property
+    def _pair(self) -> Any:
+        return nkeys.from_seed(bytearray(self.seed.encode()))
 
     def token(self, subject: Key, **nats: Any) -> str:
         """A JWT of NATS (version 2) about `subject`, signed with this key."""
         claims = {"iat": int(time.time()), "iss": self.public, "sub": subject.public, "nats": {"version": 2, **nats}}
         signed = f"{_encoded({'typ': 'JWT', 'alg': 'ed25519-nkey'})}.{_encoded(claims)}"
-        return f"{signed}.{_base64(nkeys.from_seed(bytearray(self.seed.encode())).sign(signed.encode()))}"
+        return f"{signed}.{_base64(self._pair.sign(signed.encode()))}"
 
 
 def _encoded(value: Any) -> str:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -56,7 +56,7 @@ def variables(settings: Mapping[str, Any], above: str = "CALLBOARD_NATS") -> dic
     found: dict[str, str] = {}
     for name, value in settings.items():
         key = f"{above}_{name.upper()}"
-        found |= variables(value, key) if isinstance(value, dict) else {key: str(value)}
+        found |= variables(cast("Mapping[str, Any]", value), key) if isinstance(value, dict) else {key: str(value)}
     return found
 
 
@@ -207,15 +207,15 @@ UNSUPPORTED = {
 @pytest.mark.parametrize("field", UNSUPPORTED)
 def test_field_of_a_context_that_is_not_supported_is_refused(home: Path, field: str) -> None:
     (home / "shop.json").write_text(json.dumps({"url": "nats://a", field: UNSUPPORTED[field]}))
-    with pytest.raises(ConfigError, match=f"context 'shop': Callboard does not support its field '{field}'; "):
-        topology_of_context("shop")
+    with pytest.raises(ConfigError, match=f"'shop' has a field '{field}', which Callboard does not support; "):
+        use_context("shop")
 
 
 @pytest.mark.parametrize("field", ["password", "token", "creds", "nkey"])
 def test_secret_that_stands_elsewhere_is_refused(home: Path, field: str) -> None:
     (home / "shop.json").write_text(json.dumps({"user": "shop", field: "op://vault/kept-secret"}))
-    with pytest.raises(ConfigError, match=f"its field '{field}' says where to find it") as raised:
-        topology_of_context("shop")
+    with pytest.raises(ConfigError, match=f"has a field '{field}' that says where to find it") as raised:
+        use_context("shop")
     assert "kept-secret" not in str(raised.value)
 
 
@@ -224,25 +224,26 @@ def test_secret_that_stands_elsewhere_is_refused(home: Path, field: str) -> None
     [
         ("kept-secret", "is no JSON"),
         ("[]", "holds no object"),
-        ('{"password": 17}', "its field 'password' must be text"),
+        ('{"password": 17}', "has a field 'password', which must be text"),
         ('{"user": "shop", "password": "x", "token": "kept-secret"}', "'nats.user' and 'nats.token' are different"),
+        ('{"inbox_prefix": "a.*"}', "has a field 'inbox_prefix', which must be a prefix such as _INBOX"),
         ('{"url": "nats://shop:kept-secret@a", "creds": "x"}', "what stands before '@'"),
     ],
 )
 def test_context_that_cannot_be_used_is_named(home: Path, content: str, rule: str) -> None:
     (home / "shop.json").write_text(content)
     with pytest.raises(ConfigError, match=rule) as raised:
-        topology_of_context("shop")
+        use_context("shop")
     assert "kept-secret" not in str(raised.value)
 
 
 def test_unknown_context_names_the_nearest(home: Path) -> None:
     (home / "shop.json").write_text("{}")
-    with pytest.raises(ConfigError, match="there is no context 'shopp' in .*; did you mean 'shop'"):
-        topology_of_context("shopp")
+    with pytest.raises(ConfigError, match="'nats.context': 'shopp' does not exist in .*; did you mean 'shop'"):
+        use_context("shopp")
 
 
-def topology_of_context(name: str) -> None:
+def use_context(name: str) -> None:
     ConnectionOptions.from_config(Config(nats={"context": name}))
 
 

@@ -1,5 +1,8 @@
 """What `callboard permissions` prints is enough, and nothing of it is too much."""
 
+# nats-py leaves its keyword arguments without types.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import asyncio

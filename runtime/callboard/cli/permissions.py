@@ -29,7 +29,7 @@ def permissions(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TARGET]...",
+            metavar="TARGET",
             help="All that run under one user, as 'callboard run' takes them [default: 'services' in the "
             "--config file]",
             show_default=False,
@@ -41,13 +41,13 @@ def permissions(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,  # noqa: FBT002
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings (YAML)")] = None,
 ) -> None:
-    """Print the least permissions that a service needs, as NATS server configuration. Asks no server.
+    """Print the least permissions that a service needs, as NATS server configuration.
 
-    The configuration counts: with 'streams.manage: verify' the service makes nothing, and 'replies' says where answers
-    go. What handlers publish to or ask must stand in their actor's 'publishes'.
+    Asks no server. The configuration counts: with 'streams.manage: verify' the service makes nothing, and 'replies'
+    says where answers go. What handlers publish to or ask must stand in their actor's 'publishes'. The output can be
+    included into a user: { user: shop, password: $SHOP, include shop.conf }
 
-    Example: callboard permissions shop > shop.conf, and in the server's configuration:
-    { user: shop, password: $SHOP, include shop.conf }
+    Example: callboard permissions shop --config config.yml
 
     Exit codes: 0 printed, 2 wrong use.
     """

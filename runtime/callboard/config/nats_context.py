@@ -17,12 +17,13 @@ from attrs import asdict, evolve, frozen
 from typed_settings.types import OptionInfo, OptionList, SecretStr, SettingsDict
 
 from callboard.config.reading import Origin
-from callboard.config.section import NatsSettings, TlsSettings
+from callboard.config.section import INBOX, NatsSettings, TlsSettings
 from callboard.errors import ConfigError, did_you_mean
 
 __all__ = ["NatsOrigin", "resolved"]
 
-SHORT = "context:"
+NAMED = "context:"
+"""What an address begins with that is a context's name."""
 KNOWN = {
     *("url", "user", "password", "token", "creds", "nkey", "cert", "key", "ca", "inbox_prefix", "tls_first"),
     *("name", "description", "color_scheme"),  # for people
@@ -51,8 +52,8 @@ class NatsOrigin:
     def load(self, kind: type[Any], options: OptionList) -> SettingsDict:
         values = self.origin.load(kind, options)
         said: dict[str, Any] = values.get("nats") or {}
-        if isinstance(servers := said.get("servers"), str) and servers.startswith(SHORT):
-            said = {**said, "servers": (), "context": servers.removeprefix(SHORT)}
+        if isinstance(servers := said.get("servers"), str) and servers.startswith(NAMED):
+            said = {**said, "servers": (), "context": servers.removeprefix(NAMED)}
         if said.get("context"):
             values["nats"] = {**asdict(NatsSettings()), **said}
         elif said.get("servers"):
@@ -75,7 +76,16 @@ def resolved(access: NatsSettings) -> NatsSettings:
     """
     if not access.context:
         return access
-    fields = _read(access.context)
+    try:
+        return _settings(access.context)
+    except ConfigError as error:
+        raise ConfigError(f"'nats.context': {access.context!r} {error}") from error.__cause__
+    except ValueError as error:  # of the field that has a rule
+        raise ConfigError(f"'nats.context': {access.context!r} has a field 'inbox_prefix', which {error}") from None
+
+
+def _settings(name: str) -> NatsSettings:
+    fields = _read(name)
     settings = NatsSettings(
         servers=tuple(part.strip() for part in str(fields.get("url", "")).split(",") if part.strip()),
         user=str(fields.get("user", "")),
@@ -83,6 +93,7 @@ def resolved(access: NatsSettings) -> NatsSettings:
         token=SecretStr(fields.get("token", "")),
         nkey_seed_file=_path(fields, "nkey"),
         credentials_file=_path(fields, "creds"),
+        inbox_prefix=str(fields.get("inbox_prefix", INBOX)),
         tls=TlsSettings(
             ca=_path(fields, "ca"),
             cert=_path(fields, "cert"),
@@ -90,13 +101,11 @@ def resolved(access: NatsSettings) -> NatsSettings:
             handshake_first=bool(fields.get("tls_first")),
         ),
     )
-    if prefix := fields.get("inbox_prefix"):
-        settings = evolve(settings, inbox_prefix=str(prefix))
     try:
         settings.check()
     except ConfigError as error:
-        raise ConfigError(f"context {access.context!r}: {error}") from None
-    return evolve(settings, context=access.context)
+        raise ConfigError(f"contradicts itself: {error}") from None
+    return evolve(settings, context=name)
 
 
 def _folder() -> Path:
@@ -111,29 +120,29 @@ def _read(name: str) -> dict[str, Any]:
         content: Any = json.loads(file.read_bytes())
     except FileNotFoundError:
         hint = did_you_mean(name, [other.stem for other in _folder().glob("*.json")])
-        raise ConfigError(f"'nats.context': there is no context {name!r} in {str(_folder())!r}{hint}") from None
+        raise ConfigError(f"does not exist in {str(_folder())!r}{hint}") from None
     except OSError as error:
-        raise ConfigError(f"'nats.context': {str(file)!r} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"cannot be read: {error.strerror} ({file})") from error
     except ValueError:
-        raise ConfigError(f"'nats.context': {str(file)!r} is no JSON") from None
+        raise ConfigError(f"is no JSON ({file})") from None
     if not isinstance(content, Mapping):
-        raise ConfigError(f"'nats.context': {str(file)!r} holds no object")
+        raise ConfigError(f"holds no object ({file})")
     fields = {key: value for key, value in cast("Mapping[str, Any]", content).items() if value}
     for key, value in fields.items():
-        _check(name, key, value)
+        _check(key, value)
     return fields
 
 
-def _check(name: str, key: str, value: Any) -> None:
+def _check(key: str, value: Any) -> None:
     if key not in KNOWN:
         fix = INSTEAD.get(key, "leave it out, or use settings of 'nats' instead of a context")
-        raise ConfigError(f"context {name!r}: Callboard does not support its field {key!r}; {fix}")
+        raise ConfigError(f"has a field {key!r}, which Callboard does not support; {fix}")
     if not isinstance(value, bool if key == "tls_first" else str):
-        raise ConfigError(f"context {name!r}: its field {key!r} must be {'true' if key == 'tls_first' else 'text'}")
+        raise ConfigError(f"has a field {key!r}, which must be {'true' if key == 'tls_first' else 'text'}")
     if str(value).startswith(ELSEWHERE):
         raise ConfigError(
-            f"context {name!r}: its field {key!r} says where to find it, and Callboard does not look there; name a "
-            "file, or use settings of 'nats' instead of a context"
+            f"has a field {key!r} that says where to find it, and Callboard does not look there; name a file, or use "
+            "settings of 'nats' instead of a context"
         )
 
 

@@ -85,7 +85,7 @@ class _Service:
 
     def _messages(self) -> Iterator[Permission]:
         inboxes = _unique(self._replies.inboxes)
-        topics = [] if self._replies.topics == ANY_TOPIC else self._replies.topics
+        topics: Sequence[str] = () if self._replies.topics == ANY_TOPIC else self._replies.topics
         yield Permission("what its actors publish", self._outputs)
         yield Permission("answers to private inboxes ('replies.inboxes')", [f"{inbox}.>" for inbox in inboxes])
         yield Permission("answers to topics ('replies.topics')", _unique(topics))
