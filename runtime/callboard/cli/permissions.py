@@ -41,11 +41,12 @@ def permissions(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,  # noqa: FBT002
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings (YAML)")] = None,
 ) -> None:
-    """Print the least permissions that a service needs, as NATS server configuration.
+    """Print the least permissions that a service needs.
 
-    Asks no server. The configuration counts: with 'streams.manage: verify' the service makes nothing, and 'replies'
-    says where answers go. What handlers publish to or ask must stand in their actor's 'publishes'. The output can be
-    included into a user: { user: shop, password: $SHOP, include shop.conf }
+    In the form of a NATS server's configuration, to be pasted or included into a user: { user: shop, password: $SHOP,
+    include shop.conf }. Asks no server. The configuration counts: with 'streams.manage: verify' the service makes
+    nothing, and 'replies' says where answers go. What handlers publish to or ask must stand in their actor's
+    'publishes'.
 
     Example: callboard permissions shop --config config.yml
 
