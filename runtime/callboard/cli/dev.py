@@ -33,7 +33,7 @@ def dev(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TARGET]...",
+            metavar="TARGET",
             help="As in 'callboard run' [default: 'services' in the --config file]",
             show_default=False,
         ),
@@ -49,10 +49,12 @@ def dev(
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings (YAML)")] = None,
 ) -> None:
-    """Run actors while you write them: with a NATS server, readable logs, and a restart whenever a file changes.
+    """Run actors while you write them.
 
-    The server stays over restarts, with all that waits in it. With --nats that one is used instead.
-    Needs the extra 'embedded'. Example: callboard dev shop
+    With a NATS server, readable logs, and a restart whenever a file changes. The server stays over restarts, with all
+    that waits in it; with --nats that one is used instead. Needs the extra 'embedded'.
+
+    Example: callboard dev shop --watch .
 
     Exit codes: 0 stopped by Ctrl-C, 2 wrong use, 3 no server.
     """
