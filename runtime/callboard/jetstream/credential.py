@@ -42,12 +42,13 @@ def who_is(access: NatsSettings) -> str:
     if access.user:
         return f"user {access.user!r} with this password ('nats.user', 'nats.password')"
     ways = ("token", "nkey_seed", "nkey_seed_file", "credentials_file")
-    given = next((f"what 'nats.{way}' says" for way in ways if getattr(access, way)), "")
-    if not given and any("@" in server for server in access.servers):
-        given = "what stands before '@' in the address"
+    shown = [f"what 'nats.{way}' says" for way in ways if getattr(access, way)]
+    if any("@" in server for server in access.servers):
+        shown.append("what stands before '@' in the address")
     if access.tls.cert:
-        given = f"{given} and " * bool(given) + "the certificate of 'nats.tls.cert'"
-    return given or "a connection without credentials; give some, such as 'nats.user' or 'nats.credentials_file'"
+        shown.append("the certificate of 'nats.tls.cert'")
+    none = "a connection without credentials; give some: 'nats.user', 'nats.credentials_file', 'nats.tls.cert'"
+    return " and ".join(shown) or none
 
 
 def _keys(access: NatsSettings) -> dict[str, str]:
