@@ -106,7 +106,7 @@ def connect(
     """`callboard.connect()` for code that is not async; leaving the block closes the connection.
 
     The connection lives in a thread of its own, which ends with the block, and with the program. Raises
-    `NoServerError` when no server answers.
+    `NoServerError` when no server answers, and `AccessDeniedError` when one does not let us in.
     """
     if _is_async():
         raise CallboardError("callboard.blocking.connect() would stop the event loop that runs here; use connect()")

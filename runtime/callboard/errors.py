@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 __all__ = [
+    "AccessDeniedError",
     "ActionNotFoundError",
     "ActorCrash",
     "AttemptsExhaustedError",
@@ -223,15 +224,34 @@ class SubstrateError(CallboardError):
 
 
 class NoServerError(SubstrateError, ConnectionError):
-    """No server answered at the given addresses."""
+    """No server answered at the given addresses, or none that we trust."""
 
     def __init__(self, servers: str, reason: str) -> None:
         self.servers = servers
         self.reason = reason
-        super().__init__(
-            f"no NATS server at {servers} ({reason}); start one with 'nats-server -js', let 'callboard run TARGET "
-            "--embedded' bring its own, or name yours with --nats or NATS_URL"
-        )
+        super().__init__(f"no NATS server at {servers} ({reason}); {_reach(reason)}")
+
+
+def _reach(reason: str) -> str:
+    """What to do where no server is found."""
+    if "certificate verify failed" in reason:
+        return "name the file of who signed its certificate in 'nats.tls.ca', or the name in it in 'nats.tls.hostname'"
+    if "does not encrypt" in reason:
+        return "enable TLS on the server, or leave out 'tls://' and 'nats.tls'"
+    return (
+        "start one with 'nats-server -js', let 'callboard run TARGET --embedded' bring its own, or name yours with "
+        "--nats or NATS_URL"
+    )
+
+
+class AccessDeniedError(SubstrateError, PermissionError):
+    """A server answered, and does not let us in with these credentials."""
+
+    def __init__(self, servers: str, who: str, reason: str) -> None:
+        self.servers = servers
+        self.who = who
+        self.reason = reason
+        super().__init__(f"the NATS server at {servers} does not accept {who} ({reason})")
 
 
 class ConnectionLostError(SubstrateError, ConnectionError):

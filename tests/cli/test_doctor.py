@@ -84,6 +84,17 @@ async def test_no_server_is_wrong(served: CommandLine, nats_server: EmbeddedServ
     assert "NATS_URL" in findings(looked)[0]["remedy"]
 
 
+async def test_server_that_does_not_let_us_in_is_wrong_and_no_password_is_shown(served: CommandLine) -> None:
+    async with EmbeddedServer(port=0, extra_config="authorization { user: shop, password: right-one }") as server:
+        looked = await served("doctor", "--json", NATS_URL=server.url.replace("//", "//shop:wrong-one@"))
+        asked = await served("request", "orders.add", "[]", NATS_URL=server.url)
+    assert (looked.code, wrong(looked)) == (1, ["server"])
+    assert findings(looked)[0]["remedy"] == "check them, and whom the server knows"
+    assert (asked.code, len(asked.err.splitlines())) == (5, 1)
+    assert "does not accept a connection without credentials" in asked.err
+    assert "wrong-one" not in f"{looked}"
+
+
 async def test_server_without_jetstream_is_wrong(served: CommandLine) -> None:
     async with EmbeddedServer(port=0, extra_config="accounts { A { users: [{user: a, password: b}] } }") as server:
         looked = await served("doctor", "--json", NATS_URL=server.url.replace("//", "//a:b@"))

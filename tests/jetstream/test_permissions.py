@@ -8,39 +8,21 @@ import asyncio
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from callboard import Actor, command
 from callboard.brokers.mailbox import MailboxSpec, group_mailboxes
 from callboard.brokers.transport import Topology
 from callboard.client import Board
 from callboard.config import Config
 from callboard.embedded import EmbeddedServer
-from callboard.errors import PermissionDeniedError, RemoteError
+from callboard.errors import PermissionDeniedError
 from callboard.jetstream import JetStreamTransport
 from callboard.jetstream.topology import topology_of
-from callboard.supervision import Supervisor
-from callboard.system import System
 from tests.jetstream.denying import server_that_denies, url
 
 pytestmark = pytest.mark.usefixtures("nats_binary")
 
-TO_RUN = (
-    "_INBOX.>",
-    "_callboard.dead.>",
-    "$KV.CALLBOARD.>",
-    "$JS.ACK.>",
-    "$JS.API.STREAM.NAMES",
-    "$JS.API.STREAM.INFO.*",
-    "$JS.API.CONSUMER.LIST.*",
-    "$JS.API.CONSUMER.INFO.*.*",
-    "$JS.API.CONSUMER.MSG.NEXT.*.*",
-    "$JS.API.STREAM.MSG.GET.*",
-    "$JS.API.DIRECT.GET.>",
-)
-"""What an account needs to publish to, apart from its topics, where somebody else makes streams and durables."""
 SOON = 2.0
 """Seconds; the timeouts that a denial would end in otherwise are 3 and more."""
 
@@ -120,40 +102,6 @@ async def test_other_calls_are_not_ended_by_the_denial_of_one() -> None:
 
     assert results[0] is None
     assert isinstance(results[1], PermissionDeniedError)
-
-
-async def test_listed_permissions_are_enough_to_run_where_nothing_is_made() -> None:
-    done: list[int] = []
-
-    class Orders(Actor):
-        @command("orders.place", retry=(0,))
-        async def place(self, number: int) -> int:
-            done.append(number)
-            if number == 3:
-                raise ValueError(number)
-            return number
-
-    listed = ", ".join(f'"{subject}"' for subject in (*TO_RUN, "orders.>"))
-    shop = f'{{ publish: {{ allow: [{listed}] }}, subscribe: {{ allow: "_INBOX.>" }} }}'
-    users = f"{{ user: root, password: secret }}, {{ user: shop, password: secret, permissions: {shop} }}"
-    async with EmbeddedServer(port=0, extra_config=f"authorization {{ users: [ {users} ] }}") as server:
-        tree = Supervisor([Orders])
-        async with topology_of(Config(nats=url(server, "root"))) as topology:
-            await topology.apply(System(tree, name="test", nats=server.url).topology)
-
-        config = Config(nats=url(server), streams={"manage": "verify"})
-        async with System(tree, name="test", config=config) as system:
-            assert await system.board.request("orders.place", 2) == 2
-            with pytest.raises(RemoteError):
-                await system.board.request("orders.place", 3)
-
-    assert done == [2, 3, 3]
-
-
-def test_guide_lists_the_permissions() -> None:
-    guide = (Path(__file__).parents[2] / "docs/guide/topology.md").read_text()
-    (row,) = [line for line in guide.splitlines() if line.startswith("| to run |")]
-    assert re.findall("`([^`]+)`", row) == list(TO_RUN)
 
 
 async def test_denied_pull_is_an_error_of_the_start() -> None:

@@ -254,9 +254,11 @@ def test_variable_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch, na
         ({"password": SECRET}, "'nats.password' needs 'nats.user'"),
         ({"user": "shop", "token": SECRET}, "'nats.user' and 'nats.token' are different ways"),
         ({"nkey_seed": SECRET, "nkey_seed_file": "seed"}, "'nats.nkey_seed' and 'nats.nkey_seed_file' are"),
+        ({"servers": f"nats://shop:{SECRET}@a", "token": SECRET}, "'nats.token' and what stands before '@' in"),
         ({"tls": {"cert": "cert.pem"}}, "'nats.tls.cert' and 'nats.tls.key' belong together"),
+        ({"context": "shop", "user": "shop"}, "'nats.context' says all about the connection; leave out 'nats.user'"),
     ],
-    ids=["password", "two", "seed", "tls"],
+    ids=["password", "two", "seed", "address", "tls", "context"],
 )
 def test_credentials_that_contradict_each_other_are_refused(nats: dict[str, Any], rule: str) -> None:
     assert rule in refusal(nats=nats)
@@ -267,8 +269,6 @@ def test_credentials_that_contradict_each_other_are_refused(nats: dict[str, Any]
 SECRETS = f"""
 nats:
   servers: [nats://shop:{SECRET}@a, "nats://{SECRET}@b"]
-  user: shop
-  password: {SECRET}
 queues: {{database: "postgresql+asyncpg://shop:{SECRET}/?#@db/shop?password={SECRET}"}}
 telemetry: {{endpoint: "http://shop:{SECRET}@collector"}}
 """
@@ -276,8 +276,10 @@ telemetry: {{endpoint: "http://shop:{SECRET}@collector"}}
 
 def test_no_secret_is_in_a_repr(tmp_path: Path) -> None:
     config = Config(written(tmp_path, SECRETS))
+    user = Config(nats={"user": "shop", "password": SECRET})
 
-    assert config.nats.password == SECRET
+    assert user.nats.password == SECRET
+    assert SECRET not in f"{user} {user!r} {user.nats}"
     assert SECRET in config.queues.database
     assert SECRET not in repr(config)
     assert "nats://a" in repr(config)

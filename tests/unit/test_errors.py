@@ -81,6 +81,7 @@ def test_outages_are_one_family() -> None:
     assert family == {
         "SubstrateError",
         "NoServerError",
+        "AccessDeniedError",
         "ConnectionLostError",
         "PublishUnknownError",
         "DatabaseUnavailableError",

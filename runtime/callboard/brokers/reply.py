@@ -5,18 +5,20 @@ from __future__ import annotations
 from functools import lru_cache
 
 from callboard.brokers.topic import TopicTemplate, matches
-from callboard.config import ReplySettings
+from callboard.config import INBOX, ReplySettings
 from callboard.errors import ReplyTopicError, TopicError
 
 __all__ = ["ReplyRules"]
 
 
 class ReplyRules:
-    """The rules of a configuration. Topics of the system and wildcards are refused before, as for every message."""
+    """The rules of a configuration, with the inboxes of this side itself, which begin with `own`. Topics of the system
+    and wildcards are refused before, as for every message."""
 
-    def __init__(self, settings: ReplySettings) -> None:
+    def __init__(self, settings: ReplySettings, own: str = INBOX) -> None:
         self._settings = settings
-        self._inboxes = tuple(f"{prefix}." for prefix in settings.inboxes)
+        self._prefixes = tuple(dict.fromkeys((*settings.inboxes, own)))
+        self._inboxes = tuple(f"{prefix}." for prefix in self._prefixes)
 
     def is_inbox(self, topic: str) -> bool:
         """Whether a topic is private to whoever waits for a reply there, and nothing is stored that goes there."""
@@ -28,7 +30,7 @@ class ReplyRules:
         if self.is_inbox(topic):
             return
         if topic.startswith("_"):
-            raise ReplyTopicError(topic, f"replies go to no inbox but {', '.join(self._settings.inboxes)}")
+            raise ReplyTopicError(topic, f"replies go to no inbox but {', '.join(self._prefixes)}")
         if not any(matches(wanted, topic) for wanted in self._settings.topics):
             allowed = ", ".join(self._settings.topics) or "inboxes only"
             raise ReplyTopicError(topic, f"replies may not go there ('replies.topics' allows: {allowed})")

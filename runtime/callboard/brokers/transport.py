@@ -18,7 +18,7 @@ from callboard.brokers.reply import ReplyRules
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.wire import Frame
 from callboard.clock import SYSTEM_CLOCK, Clock
-from callboard.config import Config, ReplySettings
+from callboard.config import INBOX, Config, ReplySettings
 from callboard.lifecycle import Resource
 from callboard.statistics import Statistics
 
@@ -95,6 +95,8 @@ class BrokerTransport(Resource):
     """What its mailboxes and its timer count: its own, unless whoever has an instrumentation sets that one's."""
     clock: Clock = SYSTEM_CLOCK
     """What leases, deadlines and delays go by."""
+    inbox_prefix: str = INBOX
+    """What the topics of its reply boxes begin with."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ from callboard.cli.dead import app as dead
 from callboard.cli.dev import dev
 from callboard.cli.doctor import doctor
 from callboard.cli.mailboxes import mailboxes, pause, resume
+from callboard.cli.permissions import permissions
 from callboard.cli.publish import publish
 from callboard.cli.request import request
 from callboard.cli.run import run
@@ -40,6 +41,7 @@ app.command()(pause)
 app.command()(resume)
 app.command()(doctor)
 app.command()(spec)
+app.command()(permissions)
 app.add_typer(topology)
 app.add_typer(dead)
 

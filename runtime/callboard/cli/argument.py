@@ -33,7 +33,8 @@ Nats = Annotated[
     typer.Option(
         "--nats",
         metavar="URL",
-        help="Server addresses, comma-separated [default: NATS_URL, or nats://127.0.0.1:4222]",
+        help="Server addresses, comma-separated, or context:NAME of the command 'nats' [default: NATS_URL, "
+        "NATS_CONTEXT, or nats://127.0.0.1:4222]",
     ),
 ]
 Name = Annotated[str | None, typer.Option("--name", help="Name of the service [default: the module's last part]")]

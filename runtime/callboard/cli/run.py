@@ -68,9 +68,9 @@ def run(  # noqa: PLR0913, PLR0917 - the options of the command
 
     Example: callboard run shop.orders shop.kitchen:Kitchen --name shop --workers 2
 
-    Exit codes: 0 stopped, 1 the first worker failed, 2 wrong use, 3 no server, 5 the server contradicts the
-    declarations, 70 an essential actor failed for good. Once a worker was ready, only 70 and the end of the embedded
-    server (3) end the run by themselves.
+    Exit codes: 0 stopped, 1 the first worker failed, 2 wrong use, 3 no server, 5 the server refuses the credentials or
+    a permission, or contradicts the declarations, 70 an essential actor failed for good. Once a worker was ready, only
+    70 and the end of the embedded server (3) end the run by themselves.
     """
     if embedded and nats is not None:
         raise typer.BadParameter("--embedded runs a server of its own; leave out --nats")

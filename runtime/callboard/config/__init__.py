@@ -3,9 +3,11 @@
 from callboard.config.config import Config
 from callboard.config.construction import Configured, construct
 from callboard.config.name import import_module, import_name, import_names
+from callboard.config.nats_context import resolved
 from callboard.config.reading import Environment, Origin, Source, read_settings
 from callboard.config.secret import UrlRepr, secret_free
 from callboard.config.section import (
+    INBOX,
     ClientSettings,
     DuplicateSettings,
     HealthSettings,
@@ -23,6 +25,7 @@ from callboard.config.section import (
 )
 
 __all__ = [
+    "INBOX",
     "ClientSettings",
     "Config",
     "Configured",
@@ -48,5 +51,6 @@ __all__ = [
     "import_name",
     "import_names",
     "read_settings",
+    "resolved",
     "secret_free",
 ]

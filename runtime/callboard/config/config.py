@@ -12,6 +12,7 @@ import attrs
 import cattrs
 from attrs import Attribute, field, frozen
 
+from callboard.config.nats_context import NatsOrigin
 from callboard.config.reading import SHORT, Environment, Origin, Source, read_file, read_settings
 from callboard.config.section import (
     ClientSettings,
@@ -30,8 +31,8 @@ from callboard.config.value import at_least, one_of
 __all__ = ["Config"]
 
 PREFIX = "CALLBOARD_"
-ADDRESSES = ("NATS_URL", "CALLBOARD_NATS")
-"""Variables that stand for the addresses of the servers, the later one stronger."""
+VARIABLES = {"NATS_CONTEXT": "context", "NATS_URL": "servers", "CALLBOARD_NATS": "servers"}
+"""Variables that stand for a setting of `nats`, the later one stronger."""
 
 
 @frozen(init=False)
@@ -40,8 +41,8 @@ class Config:
 
     `Config("config.yml")`, `Config()` (environment and defaults), `Config("config.yml", nats={"user": "shop"})`: what a
     keyword does not name stays as it was, inside sections too; None says nothing. Variables are named like the keys:
-    `CALLBOARD_GRACE`, `CALLBOARD_STREAMS_REPLICAS`; `NATS_URL` stands for the servers' addresses. Variables have texts
-    with commas for lists, and no mappings.
+    `CALLBOARD_GRACE`, `CALLBOARD_STREAMS_REPLICAS`; `NATS_URL` stands for the servers' addresses, `NATS_CONTEXT` for
+    `nats.context`. Variables have texts with commas for lists, and no mappings.
 
     Raises `ConfigError` in one line for a file that is missing or malformed, an unknown key and a value that does not
     fit: it names the key, where it stands, and the nearest key that exists. What is named by dotted path is imported
@@ -57,7 +58,7 @@ class Config:
     log_level: str = field(default="info", validator=one_of("debug", "info", "warning", "error"))
     log_format: LogFormat = LogFormat.AUTO
     nats: NatsSettings = field(default=NatsSettings(), metadata={SHORT: "servers"})
-    """Servers and credentials; a plain text or list is the servers' addresses."""
+    """Servers and credentials; a plain text or list is the servers' addresses, or `context:` and a context's name."""
     streams: StreamSettings = field(default=StreamSettings())
     transport: str = "callboard.jetstream:JetStreamTransport"
     """The class that carries messages."""
@@ -90,7 +91,11 @@ class Config:
         _fill(
             self,
             *([] if file is None else [read_file(Path(file))]),
-            *(Source({"nats": os.environ[name]}, f"{name} as ") for name in ADDRESSES if os.environ.get(name)),
+            *(
+                Source({"nats": {setting: os.environ[name]}}, f"{name} as ")
+                for name, setting in VARIABLES.items()
+                if os.environ.get(name)
+            ),
             Environment(PREFIX),
             Source(overrides, "argument "),
         )
@@ -117,7 +122,7 @@ class Config:
 
 def _fill(config: Config, *origins: Origin) -> None:
     # What attrs makes of `init=False`; type checkers do not know it.
-    getattr(config, "__attrs_init__")(**_values(origins))  # noqa: B009
+    getattr(config, "__attrs_init__")(**_values(map(NatsOrigin, origins)))  # noqa: B009
     config.nats.check()
 
 

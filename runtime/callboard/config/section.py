@@ -5,15 +5,26 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 from attrs.validators import optional
 from typed_settings.types import SecretStr
 
 from callboard.config.secret import UrlRepr
-from callboard.config.value import at_least, at_most, inbox_prefixes, more_than, one_of, stream_names, topic_filters
+from callboard.config.value import (
+    at_least,
+    at_most,
+    context_name,
+    inbox_prefix,
+    inbox_prefixes,
+    more_than,
+    one_of,
+    stream_names,
+    topic_filters,
+)
 from callboard.errors import ConfigError
 
 __all__ = [
+    "INBOX",
     "ClientSettings",
     "DuplicateSettings",
     "HealthSettings",
@@ -45,16 +56,23 @@ class TlsSettings:
     """The key of `cert`."""
     hostname: str = ""
     """Name in the server's certificate; the address's unless said."""
+    handshake_first: bool = False
+    """Encrypt before the server has said anything, for servers that want it so."""
 
     @property
     def wanted(self) -> bool:
-        """Whether anything was said."""
-        return bool(self.ca or self.cert or self.key or self.hostname)
+        """Whether anything was said: then nothing is sent to a server that does not encrypt."""
+        return self != TlsSettings()
+
+
+INBOX = "_INBOX"
+"""What private reply topics begin with, unless said: to every NATS client."""
 
 
 @frozen
 class NatsSettings:
-    """Where the servers are and who we are to them: at most one of password, token, seed and credentials."""
+    """Where the servers are and who we are to them: at most one of password, token, seed and credentials, be it in an
+    address, or a context and nothing else."""
 
     servers: tuple[str, ...] = field(default=(), repr=UrlRepr())
     """Addresses of one cluster; `nats://127.0.0.1:4222` unless said."""
@@ -67,18 +85,36 @@ class NatsSettings:
     """A file with the seed."""
     credentials_file: Path | None = None
     """A `.creds` file with JWT and seed."""
+    context: str = field(default="", validator=context_name)
+    """A context of the command `nats`, which says all of this. Its credentials go to its own servers: whoever names
+    others in a stronger place does not use it."""
+    inbox_prefix: str = field(default=INBOX, validator=inbox_prefix)
+    """What this side's private reply topics begin with."""
     tls: TlsSettings = TlsSettings()
 
     def check(self) -> None:
         """Raises `ConfigError` when settings contradict each other."""
+        if self.context and (others := [f"'nats.{name}'" for name in self.said if name != "context"]):
+            raise ConfigError(
+                f"'nats.context' says all about the connection; leave out {' and '.join(others)}, or the context"
+            )
         if self.password and not self.user:
             raise ConfigError("'nats.password' needs 'nats.user'")
         ways = ("user", "token", "nkey_seed", "nkey_seed_file", "credentials_file")
         used = [f"'nats.{way}'" for way in ways if getattr(self, way)]
+        if any("@" in server for server in self.servers):
+            used.append("what stands before '@' in 'nats.servers'")
         if len(used) > 1:
             raise ConfigError(f"{' and '.join(used)} are different ways to prove who we are; keep one")
         if bool(self.tls.cert) != bool(self.tls.key):
             raise ConfigError("'nats.tls.cert' and 'nats.tls.key' belong together; give both or none")
+
+    @property
+    def said(self) -> list[str]:
+        """The settings that differ from the defaults."""
+        default = NatsSettings()
+        names = [attribute.name for attribute in fields(NatsSettings)]
+        return [name for name in names if getattr(self, name) != getattr(default, name)]
 
 
 class LogFormat(StrEnum):
@@ -124,8 +160,8 @@ class ReplySettings:
     """Where replies may go, whatever a message asks for. Never to topics of the system (`$...`), to wildcards, or to a
     topic that the handler itself listens on."""
 
-    inboxes: tuple[str, ...] = field(default=("_INBOX",), validator=inbox_prefixes)
-    """What private reply topics begin with; replies there are not stored."""
+    inboxes: tuple[str, ...] = field(default=(INBOX,), validator=inbox_prefixes)
+    """What private reply topics begin with, beside those of `nats.inbox_prefix`; replies there are not stored."""
     topics: tuple[str, ...] = field(default=(">",), validator=topic_filters)
     """Other topics that replies may go to, as filters (`orders.>`); none: inboxes only."""
     hops: int = field(default=32, validator=at_least(1))

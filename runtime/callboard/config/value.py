@@ -16,7 +16,19 @@ from typed_settings.types import OptionInfo
 
 from callboard.errors import ConfigError
 
-__all__ = ["at_least", "at_most", "fitted", "make_converter", "more_than", "one_of", "stream_names"]
+__all__ = [
+    "at_least",
+    "at_most",
+    "context_name",
+    "fitted",
+    "inbox_prefix",
+    "inbox_prefixes",
+    "make_converter",
+    "more_than",
+    "one_of",
+    "stream_names",
+    "topic_filters",
+]
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -75,11 +87,22 @@ def stream_names(_: Any, __: Attribute[Any], value: Mapping[str, str]) -> None:
             raise _Unfit("must map the first tokens of topics to names of streams, without '.', '*', '>' and spaces")
 
 
-def inbox_prefixes(_: Any, __: Attribute[Any], value: Sequence[str]) -> None:
-    """Each is one token or several, without wildcards."""
+def inbox_prefix(_: Any, __: Attribute[Any], value: str) -> None:
+    """It is one token or several, without wildcards."""
+    if not all(value.split(".")) or set(value) & set("*> $"):
+        raise _Unfit("must be a prefix such as _INBOX, without wildcards, '$', spaces and a dot at an end")
+
+
+def inbox_prefixes(_: Any, attribute: Attribute[Any], value: Sequence[str]) -> None:
+    """Each is a prefix of inboxes."""
     for prefix in value:
-        if not all(prefix.split(".")) or set(prefix) & set("*> $"):
-            raise _Unfit("must be prefixes such as _INBOX, without wildcards, '$', spaces and a dot at an end")
+        inbox_prefix(_, attribute, prefix)
+
+
+def context_name(_: Any, __: Attribute[Any], value: str) -> None:
+    """It is the name of a file in a folder, and leads nowhere else."""
+    if ".." in value or set(value) & set("/\\"):
+        raise _Unfit("must be the name of a context, as 'nats context ls' shows it")
 
 
 def topic_filters(_: Any, __: Attribute[Any], value: Sequence[str]) -> None:

@@ -197,7 +197,7 @@ class JetStreamApi:
 
     def _on_denied(self, operation: str, subject: str) -> None:
         # Inboxes have random names: where one is refused, that of the answers is too.
-        unheard = operation == "subscribe" and subject.startswith("_inbox.")
+        unheard = operation == "subscribe" and self._connection.is_inbox(subject)
         for denied, asked in self._asking.items():
             if denied.done():
                 continue

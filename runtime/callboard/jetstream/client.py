@@ -15,7 +15,14 @@ from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
-from nats.errors import BadSubjectError, ConnectionClosedError, OutboundBufferLimitError, ProtocolError
+from nats.errors import (
+    AuthorizationError,
+    BadSubjectError,
+    ConnectionClosedError,
+    OutboundBufferLimitError,
+    ProtocolError,
+)
+from nats.errors import Error as NatsError
 from nats.protocol.parser import Parser
 
 from callboard.brokers.wire import headers_of
@@ -117,8 +124,37 @@ class NatsClient(Client):
         await self._flush_pending(force_flush=True)
 
     async def _process_connect_init(self) -> None:
+        """Also raises `AuthorizationError` when a server that asked for credentials hangs up without a word: its own
+        does not always arrive before that."""
         _read_less_at_once(self._transport)
-        await super()._process_connect_init()
+        before = self._server_info
+        try:
+            await super()._process_connect_init()
+        except ConnectionError as error:
+            raise (AuthorizationError if self._is_choosy(before) else error) from None
+        if not self.is_connected:
+            raise AuthorizationError if self._is_choosy(before) else NatsError("the server hung up")
+
+    def _is_choosy(self, before: dict[str, Any]) -> bool:
+        """Whether the server has said, since `before`, that it wants credentials or a certificate."""
+        info = self._server_info
+        return info is not before and bool(info.get("auth_required") or info.get("tls_verify"))
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002
+        await super()._process_info(info, initial_connection)
+        if initial_connection and self._encrypts and not info.get("tls_required"):
+            # nats-py would go on without encryption, and send the credentials in the clear.
+            if not info.get("tls_available"):
+                raise NatsError("the server does not encrypt")
+            info["tls_required"] = True
+
+    @property
+    def _encrypts(self) -> bool:
+        """Whether the connection has to be encrypted now, and is not yet."""
+        if self.options["tls_handshake_first"] or self._current_server is None:
+            return False
+        scheme = self._current_server.uri.scheme
+        return scheme == "tls" or (scheme != "wss" and "tls" in self.options)
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         if future is not None:  # somebody waits for its PONG

@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 from urllib.parse import ParseResult
 from uuid import uuid4
 
@@ -20,10 +20,10 @@ from attrs import field, frozen
 from nats.errors import Error as NatsError
 
 from callboard.backoff import Backoff
-from callboard.config import Config, NatsSettings, UrlRepr, secret_free
-from callboard.errors import CallboardError, NoServerError, PermissionDeniedError
+from callboard.config import Config, NatsSettings, UrlRepr, resolved, secret_free
+from callboard.errors import AccessDeniedError, CallboardError, NoServerError, PermissionDeniedError, SubstrateError
 from callboard.jetstream.client import Arrived, NatsClient
-from callboard.jetstream.credential import credentials_of
+from callboard.jetstream.credential import credentials_of, who_is
 from callboard.jetstream.listener import Listener
 from callboard.lifecycle import Resource
 
@@ -53,6 +53,8 @@ SILENT_LOOKS, DEAF_LOOKS = 3, 7
 PATIENT = Backoff(base=0.25, maximum=1.0)
 """Between two tries to replace a client."""
 
+_REFUSED = re.compile(r"authorization|authentication|\balert\b", re.IGNORECASE)
+"""Words of a server that does not let us in; alerts are those of TLS."""
 _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 _VERBS = {"publish": "publish", "subscription": "subscribe"}
 
@@ -74,8 +76,10 @@ class ConnectionOptions:
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        """As a configuration says; the default address when it has none."""
-        return cls(config.nats.servers or (DEFAULT_SERVER,), config.group, config.nats)
+        """As a configuration says; the default address when it has none. Raises `ConfigError` for a context that cannot
+        be used."""
+        access = resolved(config.nats)
+        return cls(access.servers or (DEFAULT_SERVER,), config.group, access)
 
 
 class NatsConnection(Resource):
@@ -91,7 +95,8 @@ class NatsConnection(Resource):
         self.client = NatsClient()
         self.on_reconnect: list[Callable[[], None]] = []
         self.on_denied: list[Callable[[str, str], None]] = []
-        self._failed: asyncio.Future[None] | None = None
+        self._failed: asyncio.Future[str] | None = None
+        """While the first connection is made: gets why it cannot be."""
         self._servers: list[str] = []
         self._failures = 0
         self._gone = asyncio.Event()
@@ -120,19 +125,25 @@ class NatsConnection(Resource):
         self._refused.clear()
         self._failed = asyncio.get_running_loop().create_future()
         connecting = asyncio.create_task(self._connect())
-        racing: list[asyncio.Future[None]] = [connecting, self._failed]
+        racing: list[asyncio.Future[Any]] = [connecting, self._failed]
         try:
             await asyncio.wait(racing, return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
-                raise NoServerError(self.options.secret_free, self._last_error)
+                raise self._unreachable(self._failed.result())
             await connecting
         except NatsError as error:
-            raise NoServerError(self.options.secret_free, str(error)) from error
+            raise self._unreachable(str(error)) from error
         finally:
             await _ended(connecting)
             failed, self._failed = self._failed, None
             failed.cancel()
         self._check_server()
+
+    def _unreachable(self, reason: str) -> SubstrateError:
+        """Why there is no connection."""
+        if _REFUSED.search(reason):
+            return AccessDeniedError(self.options.secret_free, who_is(self.options.access), reason)
+        return NoServerError(self.options.secret_free, reason)
 
     def _announced(self, uri: ParseResult) -> str:
         """The address of an announced server, with user and password where ours have them in the address."""
@@ -154,6 +165,7 @@ class NatsConnection(Resource):
             disconnected_cb=self._on_disconnect,
             reconnected_cb=self._on_reconnected,
             closed_cb=self._on_closed,
+            inbox_prefix=self.options.access.inbox_prefix,
             **credentials_of(self.options.access),
         )
 
@@ -236,10 +248,13 @@ class NatsConnection(Resource):
                     await self._close()
         await self._on_reconnected()
 
-    @staticmethod
-    def new_inbox() -> str:
+    def new_inbox(self) -> str:
         """A topic that nobody else uses; there is no need to be connected."""
-        return f"_INBOX.{uuid4().hex}"
+        return f"{self.options.access.inbox_prefix}.{uuid4().hex}"
+
+    def is_inbox(self, subject: str) -> bool:
+        """Whether a subject, also one in lower case, is one of our inboxes."""
+        return subject.lower().startswith(f"{self.options.access.inbox_prefix}.".lower())
 
     async def listen(self, arrived: Arrived, subject: str, *, denied: Callable[[], None] | None = None) -> Listener:
         """Hear everything on a subject; wildcards work.
@@ -269,9 +284,14 @@ class NatsConnection(Resource):
         except (NatsError, TimeoutError) as error:
             raise NoServerError(self.options.secret_free, _reason(error)) from error
         if self._refused:
-            inbox = self._refused[0].replace("_inbox.", "_INBOX.")
+            prefix = self.options.access.inbox_prefix
+            inbox = f"{prefix}{self._refused[0].removeprefix(prefix.lower())}"
             self._refused.clear()
-            raise PermissionDeniedError(inbox, "the account may not subscribe there; allow it to subscribe to _INBOX.>")
+            raise PermissionDeniedError(
+                inbox,
+                f"the account may not subscribe there; allow it to subscribe to {prefix}.>, or name what it may in "
+                "'nats.inbox_prefix'",
+            )
 
     @property
     def max_payload(self) -> int:
@@ -285,7 +305,7 @@ class NatsConnection(Resource):
         if self._failed is not None:
             self._failures += 1
             if self._failures >= len(self._servers) and not self._failed.done():
-                self._failed.set_result(None)
+                self._failed.set_result(text)
             return
         if denied := _DENIED.search(text):
             self._deny(_VERBS[denied[1]], denied[2])
@@ -301,7 +321,7 @@ class NatsConnection(Resource):
                 _guarded(listener.denied)
                 return
         logger.error("permission denied: the account may not %s to %s", operation, subject)
-        if operation == "subscribe" and subject.startswith("_inbox."):
+        if operation == "subscribe" and self.is_inbox(subject):
             self._refused.append(subject)
         for tell in tuple(self.on_denied):
             _guarded(lambda tell=tell: tell(operation, subject))  # type: ignore[misc]

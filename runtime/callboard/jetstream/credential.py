@@ -11,7 +11,7 @@ from typing import Any
 from callboard.config import NatsSettings, TlsSettings
 from callboard.errors import ConfigError, MissingExtraError
 
-__all__ = ["credentials_of"]
+__all__ = ["credentials_of", "who_is"]
 
 CREDENTIALS = ("BEGIN NATS USER JWT", "BEGIN USER NKEY SEED")
 """What a credentials file contains; in one without them nats-py would look for ever."""
@@ -29,9 +29,26 @@ def credentials_of(access: NatsSettings) -> dict[str, Any]:
         "token": str(access.token),
         "tls": _context(access.tls),
         "tls_hostname": access.tls.hostname,
+        "tls_handshake_first": access.tls.handshake_first,
         **_keys(access),
     }
     return {name: value for name, value in given.items() if value}
+
+
+def who_is(access: NatsSettings) -> str:
+    """What a server got to know us by, for people: no secret, and which setting says it."""
+    if access.context:
+        return f"what the context {access.context!r} says"
+    if access.user:
+        return f"user {access.user!r} with this password ('nats.user', 'nats.password')"
+    ways = ("token", "nkey_seed", "nkey_seed_file", "credentials_file")
+    shown = [f"what 'nats.{way}' says" for way in ways if getattr(access, way)]
+    if any("@" in server for server in access.servers):
+        shown.append("what stands before '@' in the address")
+    if access.tls.cert:
+        shown.append("the certificate of 'nats.tls.cert'")
+    none = "a connection without credentials; give some: 'nats.user', 'nats.credentials_file', 'nats.tls.cert'"
+    return " and ".join(shown) or none
 
 
 def _keys(access: NatsSettings) -> dict[str, str]:

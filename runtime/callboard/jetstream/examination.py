@@ -13,7 +13,7 @@ from attrs import frozen
 from callboard.brokers.deadletter import DEAD_STREAM
 from callboard.brokers.transport import Topology
 from callboard.config import Config, StreamSettings
-from callboard.errors import CallboardError, NoServerError
+from callboard.errors import AccessDeniedError, CallboardError, ConfigError, NoServerError
 from callboard.jetstream.api import JetStreamApi, UnavailableError
 from callboard.jetstream.connection import ConnectionOptions, NatsConnection
 from callboard.jetstream.difference import Remedy
@@ -51,7 +51,7 @@ class Finding:
 async def examine(config: Config, topology: Topology | None = None) -> AsyncIterator[Finding]:
     """Look at the server that a configuration names, and with a topology at what a service needs of it.
 
-    Raises nothing: what cannot be looked at is a finding.
+    What cannot be looked at is a finding. Raises `ConfigError` for credentials or a context that cannot be read.
     """
     options = ConnectionOptions.from_config(config)
     connection = NatsConnection(options)
@@ -62,8 +62,12 @@ async def examine(config: Config, topology: Topology | None = None) -> AsyncIter
             Grade.WRONG, "server", str(error), "start it, or name another one: --nats, NATS_URL, or 'nats.servers'"
         )
         return
-    except CallboardError as error:  # too old, or not for us
-        yield Finding(Grade.WRONG, "server", str(error), "update the server to 2.11 or later, or check the credentials")
+    except ConfigError:
+        raise
+    except CallboardError as error:
+        denied = isinstance(error, AccessDeniedError)
+        remedy = "check them, and whom the server knows" if denied else "update the server to 2.11 or later"
+        yield Finding(Grade.WRONG, "server", str(error), remedy)
         return
     try:
         version = connection.client.connected_server_version
@@ -105,7 +109,7 @@ class _Examination:
                     Grade.WRONG,
                     "permissions",
                     str(error),
-                    "allow it; docs/guide/topology.md lists what a service needs",
+                    "allow it; 'callboard permissions TARGET' prints what a service needs",
                 )
 
     async def _streams(self) -> AsyncIterator[Finding]:

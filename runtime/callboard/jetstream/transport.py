@@ -15,10 +15,11 @@ from callboard.brokers import wire
 from callboard.brokers.delivery import BrokerDelivery
 from callboard.brokers.keeper import Keeper
 from callboard.brokers.mailbox import MailboxSpec
+from callboard.brokers.reply import ReplyRules
 from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.transport import BrokerTransport, Receipt, ReplyBox, Tick, Topology
 from callboard.brokers.wire import Frame, check_size
-from callboard.config import Config, StreamSettings
+from callboard.config import Config, ReplySettings, StreamSettings
 from callboard.errors import NoHandlerError, NoStreamError, PublishRefusedError, PublishUnknownError
 from callboard.jetstream.acknowledgement import AcknowledgedPublisher
 from callboard.jetstream.adoption import Adoption
@@ -59,7 +60,10 @@ class JetStreamTransport(BrokerTransport):
 
     def __init__(self, options: ConnectionOptions | None = None, streams: StreamSettings | None = None) -> None:
         super().__init__()
-        self._connection = NatsConnection(options or ConnectionOptions.from_config(Config()))
+        options = options or ConnectionOptions.from_config(Config())
+        self.inbox_prefix = options.access.inbox_prefix
+        self.reply_rules = ReplyRules(ReplySettings(), self.inbox_prefix)
+        self._connection = NatsConnection(options)
         self._api = JetStreamApi(self._connection)
         self._publisher = AcknowledgedPublisher(self._connection, self._api)
         self._topology = TopologyManager(self._api, streams)
@@ -81,7 +85,9 @@ class JetStreamTransport(BrokerTransport):
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        return cls(ConnectionOptions.from_config(config), config.streams)
+        transport = cls(ConnectionOptions.from_config(config), config.streams)
+        transport.reply_rules = ReplyRules(config.replies, transport.inbox_prefix)
+        return transport
 
     @property
     def servers(self) -> str:

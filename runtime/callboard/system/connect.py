@@ -19,9 +19,10 @@ async def connect(
 ) -> AsyncGenerator[Board]:
     """Connect and give the board to publish and request on; leaving the block closes the connection.
 
-    `servers` are comma-separated addresses; without them those of `config` count, which also has the credentials, else
-    `NATS_URL`, else `nats://127.0.0.1:4222`. Raises `NoServerError` when none answers. A connection that is lost later
-    is restored in the background.
+    `servers` are comma-separated addresses, or `context:NAME` of the command `nats`; without them those of `config`
+    count, which also has the credentials, else `NATS_URL`, else `nats://127.0.0.1:4222`. Raises `NoServerError` when
+    none answers, and `AccessDeniedError` when one does not let us in. A connection that is lost later is restored in
+    the background.
     """
     async with transport_of((config or Config()).over(name=name, nats=servers or None)) as transport:
         yield Board(transport, OpenTelemetryInstrumentation(server=address_of(transport)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from callboard.errors import (
+    AccessDeniedError,
     CallboardError,
     ConfigError,
     ContentEncodeError,
@@ -42,13 +43,14 @@ class ExitCode(IntEnum):
     TIMEOUT = 4
     """The outcome is unknown."""
     REFUSED = 5
-    """By the server: permission, a full stream, no stream, a stream that contradicts the code."""
+    """By the server: credentials, permission, a full stream, no stream, a stream that contradicts the code."""
     ACTOR_FAILED = 70
     """An essential actor could not be kept running."""
 
 
 _CODES: list[tuple[type[Exception], ExitCode]] = [
     (RemoteError, ExitCode.ERROR_REPLY),
+    (AccessDeniedError, ExitCode.REFUSED),
     (NoServerError, ExitCode.NO_SERVER),
     (PublishRefusedError, ExitCode.REFUSED),
     (TopologyError, ExitCode.REFUSED),

@@ -82,12 +82,14 @@ class System:
         self._plans = {service.name: self._plan(service.tree) for service in self._services}
         if len(self._plans) < len(self._services):
             names = ", ".join(service.name for service in self._services)
-            raise DeclarationError("System", f"services have names of their own, not {names}; put one tree into another")
+            raise DeclarationError(
+                "System", f"services have names of their own, not {names}; put one tree into another"
+            )
         check_actors(config, [d.name for plan in self._plans.values() for d, _ in plan.values()])
         check_unicast(a for plan in self._plans.values() for d, _ in plan.values() for a in d.actions)
         topology = self.topology
         self._transport.statistics = self._instrumentation.statistics
-        self._transport.reply_rules = ReplyRules(config.replies)
+        self._transport.reply_rules = ReplyRules(config.replies, self._transport.inbox_prefix)
         self._instrumentation.statistics.states = self._states
         self._instrumentation.declare([*(m.template.text for m in topology.mailboxes), *topology.publishes])
         self._resources: dict[type[Any], Any] = {}

@@ -20,7 +20,7 @@ from callboard.brokers.subscriber import BrokerSubscriber
 from callboard.brokers.topic import overlap
 from callboard.brokers.transport import BrokerTransport, Receipt, ReplyBox, ReplyFrame, Tick, Topology
 from callboard.brokers.wire import Frame
-from callboard.config import Config
+from callboard.config import INBOX, Config
 from callboard.errors import NoHandlerError, PublishUnknownError, TopologyError
 
 __all__ = ["InMemoryTransport", "broker_of"]
@@ -30,7 +30,6 @@ BUDGET = 16.0
 """Seconds that a publish waits for the broker, as on JetStream."""
 KIND, SERVICE = "callboard.kind", "callboard.service"
 """Keys of a consumer's metadata."""
-INBOX = "_INBOX"
 
 
 class _Attempts(Attempts):
