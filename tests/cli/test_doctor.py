@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import nats
 import pytest
+from nats.js.api import DiscardPolicy
 
 import callboard as library
 from callboard.embedded import EmbeddedServer
@@ -136,8 +137,33 @@ async def test_dead_letters_and_orphans_are_noted(served: CommandLine, nats_serv
         '    @query("orders.add")\n    async def add(self, numbers: list[int]) -> int:\n        return sum(numbers)\n'
     )
     looked = findings(await served("doctor", "smaller", "--name", "svc", "--json"))
-    assert [each["what"] for each in looked if each["subject"] == "dead letters"] == ["1 messages were given up"]
+    assert [each["what"] for each in looked if each["subject"] == "dead letters"] == ["1 given up"]
     assert [each["grade"] for each in looked if each["subject"] == "orphan"] == ["note"] * 3
+
+
+async def test_lost_stream_is_drift_and_no_question_of_permissions(
+    served: CommandLine, nats_server: EmbeddedServer
+) -> None:
+    running = await served.run("svc")
+    await running.worker()
+    client = await nats.connect(nats_server.url)
+    await client.jetstream().delete_stream("ORDERS")
+    await client.close()
+    looked = await served("doctor", "svc", "--json")
+    assert (looked.code, set(wrong(looked))) == (1, {"drift"})
+
+
+async def test_stream_that_is_nearly_full_is_wrong(served: CommandLine, nats_server: EmbeddedServer) -> None:
+    client = await nats.connect(nats_server.url)
+    js = client.jetstream()
+    for name, discard in (("ORDERS", DiscardPolicy.NEW), ("BILLS", DiscardPolicy.OLD)):
+        await js.add_stream(name=name, subjects=[f"{name.lower()}.>"], max_msgs=10, discard=discard)
+        for number in range(10):
+            await js.publish(f"{name.lower()}.{number}")
+    await client.close()
+    looked = await served("doctor", "--json")
+    assert (looked.code, wrong(looked)) == (1, ["stream ORDERS"])
+    assert "is 100 % full (10 of 10 messages)" in looked.out
 
 
 async def test_missing_permission_is_wrong(served: CommandLine) -> None:

@@ -49,7 +49,7 @@ def command_lines(running: Running, worker: int) -> str:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("kind", "place"), PLACES)
 async def test_nothing_shows_a_secret(kind: str, place: str, callboard: CommandLine, tmp_path: Path) -> None:
-    """Not the log at DEBUG, `ps`, the health endpoint, `doctor`, a span, or the error of a wrong one."""
+    """Not the log at DEBUG, `ps`, the health endpoint, `doctor`, `spec`, a span, or the error of a wrong one."""
     way = WAYS[kind](tmp_path)
     with SpanReceiver() as receiver:
         callboard.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = receiver.endpoint
@@ -64,6 +64,7 @@ async def test_nothing_shows_a_secret(kind: str, place: str, callboard: CommandL
             async with library.connect(config=Config(callboard.folder / "config.yml")) as board:
                 assert await board.request("orders.add", [1, 2], timeout=10) == 3
             looked = await callboard("doctor", "svc", "--config", "config.yml")
+            described = await callboard("spec", "svc", "--config", "config.yml")
             await server.restart()
             await running.says("reconnected to")
             processes = command_lines(running, worker)
@@ -74,9 +75,9 @@ async def test_nothing_shows_a_secret(kind: str, place: str, callboard: CommandL
             write(callboard, settings(way, place, server.url, right=False))
             refused = await callboard("run", "svc", "--config", "config.yml", "--log-level", "debug")
 
-    assert looked.code == 0, looked.out
+    assert (looked.code, described.code) == (0, 0), looked.out
     assert refused.code == 5
     assert "does not accept" in refused.err
-    shown = f"{running.text}{health}{looked}{processes}{receiver.spans}{refused}"
+    shown = f"{running.text}{health}{looked}{described}{processes}{receiver.spans}{refused}"
     assert server.url in shown
     assert [secret for secret in way.secrets if secret in shown] == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -13,7 +13,7 @@ from attrs import frozen
 from callboard.brokers.deadletter import DEAD_STREAM
 from callboard.brokers.transport import Topology
 from callboard.config import Config, StreamSettings
-from callboard.errors import AccessDeniedError, CallboardError, ConfigError, NoServerError
+from callboard.errors import AccessDeniedError, CallboardError, ConfigError, NoServerError, PermissionDeniedError
 from callboard.jetstream.api import JetStreamApi, UnavailableError
 from callboard.jetstream.connection import ConnectionOptions, NatsConnection
 from callboard.jetstream.difference import Remedy
@@ -24,6 +24,8 @@ __all__ = ["Finding", "Grade", "examine"]
 
 CLOCK = 1.0
 """Seconds of difference between two clocks from which deadlines and leases are wrong."""
+FULL = 0.9
+"""Share of a limit above which there is little room."""
 OLD = 300.0
 """Seconds after which a message that nobody takes is a finding."""
 
@@ -104,13 +106,15 @@ class _Examination:
             try:
                 async for finding in part():
                     yield finding
-            except CallboardError as error:
+            except PermissionDeniedError as error:
                 yield Finding(
                     Grade.WRONG,
                     "permissions",
                     str(error),
                     "allow it; 'callboard permissions TARGET' prints what a service needs",
                 )
+            except CallboardError as error:
+                yield Finding(Grade.WRONG, "JetStream", str(error), "look at the servers: do all of them run?")
 
     async def _streams(self) -> AsyncIterator[Finding]:
         alike: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
@@ -120,6 +124,8 @@ class _Examination:
             config: dict[str, Any] = info["config"]
             alike[str(config.get("storage", "file")), int(config.get("num_replicas", 1))].append(name)
             late = max(late, _clock_difference(info))
+            for finding in _room(name, config, info["state"]):
+                yield finding
         if late > CLOCK:
             yield Finding(
                 Grade.WRONG,
@@ -148,7 +154,7 @@ class _Examination:
             yield Finding(
                 Grade.NOTE,
                 "dead letters",
-                f"{count} messages were given up",
+                f"{count} given up",
                 "see 'callboard dead list'; then 'dead replay' or 'dead discard'",
             )
         else:
@@ -168,13 +174,11 @@ class _Examination:
             )
         if not differences:
             yield Finding(Grade.GOOD, "topology", "the server is as the code says")
-        await self._api.check_pulls(
-            [(await self._stream_of(box.template.filter), box.durable) for box in self._topology.mailboxes]
-        )
+        streams = {
+            box.durable: await self._api.streams_touching(box.template.filter) for box in self._topology.mailboxes
+        }
+        await self._api.check_pulls([(found[0], durable) for durable, found in streams.items() if found])
         yield Finding(Grade.GOOD, "permissions", "the account may pull from every mailbox of the target")
-
-    async def _stream_of(self, topic: str) -> str:
-        return next(iter(await self._api.streams_touching(topic)), "NONE")
 
 
 def _clock_difference(info: dict[str, Any]) -> float:
@@ -182,6 +186,22 @@ def _clock_difference(info: dict[str, Any]) -> float:
     if "ts" not in info:
         return 0.0
     return abs((datetime.fromisoformat(info["ts"]) - datetime.now(UTC)).total_seconds())
+
+
+def _room(name: str, config: dict[str, Any], state: dict[str, Any]) -> Iterator[Finding]:
+    """Whether a stream that refuses what it has no room for has little left."""
+    if config.get("discard") != "new":
+        return
+    for what, limit, used in (("messages", "max_msgs", "messages"), ("bytes", "max_bytes", "bytes")):
+        most = int(config.get(limit, -1))
+        if most > 0 and state[used] > most * FULL:
+            share = 100 * state[used] // most
+            yield Finding(
+                Grade.WRONG,
+                f"stream {name}",
+                f"is {share} % full ({state[used]} of {most} {what}), and then refuses more",
+                f"raise {limit}, or remove what is not needed; of dead letters with 'callboard dead'",
+            )
 
 
 def _durability(names: Sequence[str], storage: str, replicas: int) -> Finding:

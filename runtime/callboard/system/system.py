@@ -82,9 +82,7 @@ class System:
         self._plans = {service.name: self._plan(service.tree) for service in self._services}
         if len(self._plans) < len(self._services):
             names = ", ".join(service.name for service in self._services)
-            raise DeclarationError(
-                "System", f"services have names of their own, not {names}; put one tree into another"
-            )
+            raise DeclarationError("System", f"each service has a name of its own, not {names}; put them into one tree")
         check_actors(config, [d.name for plan in self._plans.values() for d, _ in plan.values()])
         check_unicast(a for plan in self._plans.values() for d, _ in plan.values() for a in d.actions)
         topology = self.topology

@@ -161,13 +161,12 @@ def test_attribute_of_the_users_own_is_left_alone(name: str) -> None:
 
 
 def test_method_named_like_an_option_is_refused_with_the_reason() -> None:
+    async def order(self: Actor) -> None: ...
+
     with pytest.raises(
         DeclarationError, match=r"Desk\.order: 'order' is the name of an option; give the method another"
     ):
-
-        class Desk(Actor):
-            @command("orders.place")
-            async def order(self) -> None: ...
+        type("Desk", (Actor,), {"order": command("orders.place")(order)})
 
 
 def test_impossible_option_is_refused_at_the_class() -> None:
