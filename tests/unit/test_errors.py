@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
 
@@ -100,11 +101,9 @@ def test_hint_names_the_nearest_or_nothing(value: str, known: list[str], hint: s
     assert did_you_mean(value, known) == hint
 
 
-def test_all_is_what_the_module_defines() -> None:
-    defined: dict[str, Any] = {
-        name: value
-        for name, value in vars(errors).items()
-        if getattr(value, "__module__", "") == errors.__name__ and not name.startswith("_")
-    }
+def test_all_is_what_the_modules_define() -> None:
+    modules = [import_module(f"{errors.__name__}.{found.name}") for found in iter_modules(errors.__path__)]
 
-    assert sorted(errors.__all__) == sorted(defined)
+    assert sorted(errors.__all__) == sorted(name for module in modules for name in module.__all__)
+    defined = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
+    assert {each.__name__ for each in defined if issubclass(each, BaseException)} <= set(errors.__all__)
