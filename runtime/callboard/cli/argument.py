@@ -21,6 +21,7 @@ __all__ = [
     "Headers",
     "Name",
     "Nats",
+    "Targets",
     "Topic",
     "read_content",
     "read_headers",
@@ -35,6 +36,14 @@ Nats = Annotated[
         metavar="URL",
         help="Server addresses, comma-separated, or context:NAME of the command 'nats' [default: NATS_URL, "
         "NATS_CONTEXT, or nats://127.0.0.1:4222]",
+    ),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="TARGET",
+        help="module, or module:Name of an actor or Supervisor [default: 'services' in the --config file]",
+        show_default=False,
     ),
 ]
 Name = Annotated[str | None, typer.Option("--name", help="Name of the service [default: the module's last part]")]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callboard.cli.argument import Nats
+from callboard.cli.argument import ConfigFile, Nats, Targets
 from callboard.config import secret_free
 from callboard.embedded import EmbeddedServer
 from callboard.errors import MissingExtraError
@@ -30,14 +30,7 @@ PATIENCE = 10.0
 
 
 def dev(
-    targets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TARGET",
-            help="As in 'callboard run' [default: 'services' in the --config file]",
-            show_default=False,
-        ),
-    ] = None,
+    targets: Targets = None,
     nats: Nats = None,
     store: Annotated[
         Path | None, typer.Option("--store", help="Folder of the server's data [default: a temporary one]")
@@ -47,7 +40,7 @@ def dev(
         list[Path] | None,
         typer.Option("--watch", metavar="DIR", help="Where changes count; may be repeated [default: this folder]"),
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings (YAML)")] = None,
+    config: ConfigFile = None,
 ) -> None:
     """Run actors while you write them.
 

@@ -11,7 +11,7 @@ import typer
 from attrs import asdict
 
 from callboard.brokers.transport import Topology
-from callboard.cli.argument import ConfigFile, Name, Nats
+from callboard.cli.argument import ConfigFile, Name, Nats, Targets
 from callboard.config import Config
 from callboard.jetstream.examination import Finding, Grade, examine
 from callboard.system.assembly import assemble
@@ -23,15 +23,7 @@ WRONG = 1
 
 
 def doctor(
-    targets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TARGET",
-            help="Also compare the server with these, as 'callboard run' takes them [default: 'services' in the "
-            "--config file, if any]",
-            show_default=False,
-        ),
-    ] = None,
+    targets: Targets = None,
     name: Name = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document for each finding")] = False,  # noqa: FBT002
     config: ConfigFile = None,
@@ -39,7 +31,8 @@ def doctor(
 ) -> None:
     """Look for what is wrong, and say what to do.
 
-    Looks at server, JetStream, permissions, durability, clocks, drift, dead letters and orphans. Changes nothing.
+    Looks at server, JetStream, permissions, durability, clocks and dead letters, with targets also at drift and
+    orphans. Changes nothing.
 
     Example: callboard doctor shop --nats nats://127.0.0.1:4222
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from callboard.cli.argument import ConfigFile, Name
+from callboard.cli.argument import ConfigFile, Name, Targets
 from callboard.config import Config
 from callboard.jetstream.permission import ANY_TOPIC, Operation, Permission, permissions_of
 from callboard.system.assembly import assemble
@@ -26,25 +26,18 @@ REPLIES = """\
 
 
 def permissions(
-    targets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TARGET",
-            help="All that run under one user, as 'callboard run' takes them [default: 'services' in the "
-            "--config file]",
-            show_default=False,
-        ),
-    ] = None,
+    targets: Targets = None,
     name: Name = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,  # noqa: FBT002
     config: ConfigFile = None,
 ) -> None:
     """Print the least permissions that a service needs.
 
-    In the form of a NATS server's configuration, to be pasted or included into a user: { user: shop, password: $SHOP,
-    include shop.conf }. Asks no server. The configuration counts: with 'streams.manage: verify' the service makes
-    nothing, and 'replies' says where answers go. What handlers publish to or ask must stand in their actor's
-    'publishes'.
+    Name all targets that run under one user. What is printed is a part of a NATS server's configuration, to be pasted
+    or included into a user: { user: shop, password: $SHOP, include shop.conf }. Asks no server.
+
+    The configuration counts: with 'streams.manage: verify' the service makes nothing, and 'replies' says where answers
+    go. What handlers publish to or ask must stand in their actor's 'publishes'.
 
     Example: callboard permissions shop --config config.yml
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from callboard.cli.argument import Nats
+from callboard.cli.argument import ConfigFile, Name, Nats, Targets
 from callboard.config import Config, LogFormat
 from callboard.system.log import configure_logging
 from callboard.system.parent import Embedded, Parent
@@ -17,18 +17,9 @@ __all__ = ["run"]
 
 
 def run(  # noqa: PLR0913, PLR0917 - the options of the command
-    targets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TARGET",
-            help="module, or module:Name of an actor or Supervisor [default: 'services' in the --config file]",
-            show_default=False,
-        ),
-    ] = None,
+    targets: Targets = None,
     nats: Nats = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of the service [default: the module's last part]")
-    ] = None,
+    name: Name = None,
     embedded: Annotated[bool, typer.Option("--embedded", help="Run a NATS server too")] = False,  # noqa: FBT002
     store: Annotated[
         Path | None,
@@ -40,7 +31,7 @@ def run(  # noqa: PLR0913, PLR0917 - the options of the command
         float | None,
         typer.Option("--grace", min=0, help="Seconds for running handlers at a stop [default: 30]"),
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings (YAML)")] = None,
+    config: ConfigFile = None,
     metrics_port: Annotated[
         int | None,
         typer.Option("--metrics-port", min=0, max=65535, help="Answer /metrics for Prometheus there (0: a free port)"),

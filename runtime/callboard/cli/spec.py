@@ -11,7 +11,7 @@ import typer
 import yaml
 
 from callboard.asyncapi import asyncapi_document, asyncapi_page
-from callboard.cli.argument import ConfigFile, Name
+from callboard.cli.argument import ConfigFile, Name, Targets
 from callboard.config import Config
 from callboard.system.assembly import assemble
 
@@ -19,14 +19,7 @@ __all__ = ["spec"]
 
 
 def spec(
-    targets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TARGET",
-            help="What to describe, as 'callboard run' takes it [default: 'services' in the --config file]",
-            show_default=False,
-        ),
-    ] = None,
+    targets: Targets = None,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page for people there, and print nothing"),
