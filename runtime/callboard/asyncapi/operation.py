@@ -63,7 +63,7 @@ class Operations:
         self._objects[self._names.unique(name, f"{name}.{channel.name}")] = operation
 
     def _reply(self, action: Action, where: str, channel: Channel) -> dict[str, Any] | None:
-        """An event handler answers too when it is asked, but only one that returns something is meant to."""
+        """An event handler never answers requests; one that returns something may answer to a message's reply topic."""
         returns = action.signature.returns
         if not action.kind.answers and returns in (Any, NoneType, *_NO_RESULT):
             return None
