@@ -106,8 +106,10 @@ class VirtualClock:
         return self._begin + timedelta(seconds=self._time)
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        if delay <= 0:  # due already
+            return asyncio.get_running_loop().call_soon(callback)
         timer = _VirtualTimer(callback)
-        heapq.heappush(self._timers, (self._time + max(0.0, delay), next(self._count), timer))
+        heapq.heappush(self._timers, (self._time + delay, next(self._count), timer))
         return timer
 
     async def sleep(self, delay: float) -> None:

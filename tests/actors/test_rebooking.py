@@ -80,7 +80,6 @@ async def test_what_the_desk_was_asked_survives_a_crash_of_the_actor(system: Act
     await system.publish("passengers.rebook", {"flight": "EV4308.2013-01-01.EWR.1630"})
     await system.settled()
     await system.crash("Rebooking")
-    await system.advance(1)
     assert await system.request("rebooking.summary", returns=RebookingSummary) == RebookingSummary(flights=1, calls=1)
 
 

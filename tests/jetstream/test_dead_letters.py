@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
+from attrs import evolve
 from nats.aio.client import Client
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
@@ -282,14 +283,15 @@ async def _none(js: JetStreamContext) -> bool:
 async def test_caller_whose_message_the_server_gives_up_on_gets_an_error_reply(
     nats_server: EmbeddedServer, transport: JetStreamTransport, client: Client, js: JetStreamContext
 ) -> None:
-    await transport._topology.prepare([SPEC], ())  # without an adoption of its own
+    spec = evolve(SPEC, kind=Kind.COMMAND)
+    await transport._topology.prepare([spec], ())  # without an adoption of its own
     replies = await client.subscribe("_INBOX.caller")
     async with adopting(nats_server):
         await eventually(lambda: adopts(js))
-        await limited(client, "ORDERS", SPEC.durable)
+        await limited(client, "ORDERS", spec.durable)
         asked = {"Callboard-Reply-Topic": "_INBOX.caller", "Callboard-Id": str(UUID(int=7))}
         await js.publish("orders.placed", b"1", headers=asked)
-        await give_up(js, SPEC.durable)
+        await give_up(js, spec.durable)
         reply = await replies.next_msg(timeout=5)
 
     assert reply.headers is not None

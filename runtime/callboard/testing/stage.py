@@ -124,9 +124,9 @@ class Stage(ABC):
     async def reconnect(self) -> None:
         """Bring it back."""
 
-    def handles(self) -> bool:
-        """Whether a handler runs, or could begin."""
-        return any(
+    def _is_quiet(self) -> bool:
+        """Whether no actor starts, and no handler runs or could begin."""
+        return not self.system.starting and not any(
             subscriber.intake.running or any(lane.ready for lane in subscriber.intake.lanes)
             for subscriber in self.opened
         )
@@ -158,7 +158,7 @@ class MemoryStage(Stage):
 
     async def at_rest(self) -> bool:
         await let_tasks_run()
-        if not self.handles() and not self.system.starting:
+        if self._is_quiet():
             return True
         await asyncio.sleep(THREADS)
         return False
@@ -212,10 +212,11 @@ class ServerStage(Stage):
 
     async def at_rest(self) -> bool:
         mailboxes = self.system.topology.mailboxes
-        if not self.handles() and not self.system.starting:
+        if self._is_quiet():
             unsettled, delivered = await self.jetstream.looked_at(mailboxes)
             # Twice: while one mailbox is looked at, a message may go from another one to one that was seen before.
-            if not unsettled and await self.jetstream.looked_at(mailboxes) == (0, delivered):
+            again = await self.jetstream.looked_at(mailboxes)
+            if not unsettled and again == (0, delivered) and self._is_quiet():
                 return True
         await asyncio.sleep(LOOK)
         return False
