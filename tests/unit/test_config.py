@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 import textwrap
@@ -412,3 +413,10 @@ def test_what_cannot_be_imported_is_refused_with_the_setting(
     assert str(raised.value).startswith(f"'transport': {path!r} ")
     assert rule in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_second_configuration_parses_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take longer than everything else that an actor's test does."""
+    Config()
+    monkeypatch.setattr(ast, "parse", None)
+    assert Config(grace=5).grace == 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -11,6 +11,7 @@ import attrs
 import typed_settings as ts
 import yaml
 from attrs import field, frozen
+from typed_settings import cls_utils
 from typed_settings.converters import get_path_converter_from
 from typed_settings.dict_utils import get_path, set_path
 from typed_settings.exceptions import InvalidSettingsError, TsError
@@ -27,6 +28,11 @@ T = TypeVar("T")
 SECTION = "callboard"
 SHORT = "short"
 """Metadata of a section: the key that a plain value stands for, instead of the section."""
+
+
+# typed-settings parses the source of every class at every load, for help texts that nobody sees here: 65 ms each time.
+if hasattr(cls_utils, "_get_attr_docs"):
+    setattr(cls_utils, "_get_attr_docs", cache(getattr(cls_utils, "_get_attr_docs")))  # noqa: B009, B010
 
 
 class Origin(Protocol):
