@@ -38,12 +38,12 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/python -m actors.demo
 
-# Most tests wait for a server, so three at a time; faults have the machine to themselves: their figures are times.
+# Most tests wait for a server, so four at a time; faults have the machine to themselves: their figures are times.
 test: $(STAMP)
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest --ignore tests/faults --numprocesses 3
+	$(BIN)/python -m pytest --ignore tests/faults --numprocesses 4 --dist worksteal
 	$(BIN)/python -m pytest tests/faults
 endif
 

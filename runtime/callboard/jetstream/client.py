@@ -135,6 +135,13 @@ class NatsClient(Client):
         if not self.is_connected:
             raise AuthorizationError if self._is_choosy(before) else NatsError("the server hung up")
 
+    def hang_up(self) -> None:
+        """Let go of what an attempt to connect has opened: nats-py forgets it when it is cancelled. Idempotent."""
+        for writer in ("_io_writer", "_bare_io_writer"):  # the other one is what TLS was put upon
+            socket: Any = getattr(getattr(self._transport, writer, None), "transport", None)
+            if socket is not None:
+                socket.abort()
+
     def _is_choosy(self, before: dict[str, Any]) -> bool:
         """Whether the server has said, since `before`, that it wants credentials or a certificate."""
         info = self._server_info

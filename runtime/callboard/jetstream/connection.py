@@ -135,6 +135,8 @@ class NatsConnection(Resource):
             raise self._unreachable(str(error)) from error
         finally:
             await _ended(connecting)
+            if not self.client.is_connected:
+                self.client.hang_up()
             failed, self._failed = self._failed, None
             failed.cancel()
         self._check_server()
