@@ -135,8 +135,6 @@ class NatsConnection(Resource):
             raise self._unreachable(str(error)) from error
         finally:
             await _ended(connecting)
-            if not self.client.is_connected:
-                self.client.hang_up()
             failed, self._failed = self._failed, None
             failed.cancel()
         self._check_server()
@@ -192,9 +190,13 @@ class NatsConnection(Resource):
         self._gone.set()
 
     async def _close(self) -> None:
-        if not self.client.is_closed:
-            with suppress(AssertionError):  # of nats-py: its connect() gave up on an argument, nothing is open
-                await self.client.close()
+        client = self.client  # may be replaced meanwhile
+        try:
+            if not client.is_closed:
+                with suppress(AssertionError):  # of nats-py: its connect() gave up on an argument, nothing is open
+                    await client.close()
+        finally:
+            client.hang_up()
 
     async def wait_closed(self) -> None:
         """Wait until somebody destroys the connection: by itself it does not end."""
